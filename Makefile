@@ -1,0 +1,45 @@
+# Every goal does its own set-up: a virtual environment in .venv, filled from requirements.lock.
+# Needed beforehand: Python 3.11 or later with pip, make, gcc. Try `make help`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+BIN    := .venv/bin
+UV     := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help check test lint prove bench setup lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+check: setup ## check the SQLite store against the model, and show the report
+	@$(BIN)/leasehold check sqlite
+
+test: lint ## lint, then every test
+	@$(BIN)/python -m pytest -n 2
+
+lint: setup ## ruff, mypy strict, import contracts
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+prove: setup ## CrossHair: which properties are confirmed over all paths
+	@$(BIN)/python -m tests.proofs
+
+bench: setup ## the benchmarks, one interleaved run
+	@$(BIN)/python -m tests.bench
+
+setup: ## only the set-up: .venv made, or brought up to date
+	@"$(PYTHON)" tools/make_venv.py
+
+lock: ## resolve the dependencies anew into requirements.lock
+	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \
+	"$(PYTHON)" -m venv "$$tools" && \
+	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check '$(UV)' && \
+	"$$tools/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+	    --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	    --output-file requirements.lock pyproject.toml
+
+clean: ## remove what the goals above made
+	@rm -rf .venv .venv.lock build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find model impl tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,189 @@
+"""The door to a store that is a Python object in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from leasehold.oracle.answers import Answer, BrokenTarget, Err, Hung, Ok, Skip
+from leasehold.records import Tier
+from leasehold.store import OPERATIONS, Capabilities, Refusal, VirtualClock
+
+Factory = Callable[..., Any]
+"""``factory(clock)`` opens a fresh store; one that binds at its creation takes ``session_id=`` too."""
+
+
+class _TooLong(BaseException):
+    """Raised by the alarm inside a call that does not end. No store may catch it, so it is no `Exception`."""
+
+
+class PythonDoor:
+    """Calls the store's methods directly. A call that does not end within ``deadline`` seconds is interrupted (main thread only)."""
+
+    def __init__(self, factory: Factory, name: str, deadline: float = 10.0) -> None:
+        self.name = name
+        self.deadline = deadline
+        self.virtual = VirtualClock(0)
+        self._factory = factory
+        self._wants_session = _takes_session(factory)
+        self._store: Any = None
+        self._handles: dict[int, Any] = {}
+        self._methods: dict[tuple[int, str], Any] = {}
+        self._started = 0.0
+        self.capabilities = Capabilities()
+        self.fresh("alpha")
+        self.capabilities = _declared(self._store)
+
+    def fresh(self, session_id: str) -> None:
+        """A fresh store from the factory."""
+        self.close()
+        try:
+            with self._watched():
+                self._store = (
+                    self._factory(self.virtual, session_id=session_id) if self._wants_session else self._factory(self.virtual)
+                )
+        except _TooLong:
+            raise BrokenTarget(f"{self.name}: the factory did not return within {self.deadline:g} s") from None
+        except Exception as error:
+            raise BrokenTarget(f"{self.name}: the factory raised {_brief(error)}\n{_tail(error)}") from error
+        if self._store is None:
+            raise BrokenTarget(f"{self.name}: the factory returned None; it has to return a store")
+        self._handles = {0: self._store}
+
+    def clock(self, now_ms: int) -> None:
+        """Set the clock that the factory was given."""
+        self.virtual.now = now_ms
+
+    def call(self, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
+        """Call the method of the operation's name."""
+        method = self._methods.get((handle, op))
+        if method is None:
+            method = getattr(self._handle(handle), op, None)
+            if method is None:
+                return Skip(f"the store has no method {op}")
+            self._methods[handle, op] = method
+        try:
+            self._started = time.monotonic()
+            value = method(*args)
+            self._started = 0.0
+        except Refusal as refusal:
+            self._started = 0.0
+            return Err(refusal.code, str(refusal), refusal.details)
+        except NotImplementedError as error:
+            self._started = 0.0
+            return Skip(str(error) or f"{op} is not implemented")
+        except _TooLong:
+            return Hung(self.deadline)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises is its answer (LAW-15)
+            self._started = 0.0
+            return Err("untyped", f"raised {_brief(error)}, which is no leasehold.store.Refusal\n{_tail(error)}", untyped=True)
+        return Ok(value)
+
+    def _handle(self, number: int) -> Any:
+        if number not in self._handles:
+            self._handles[number] = self._open()
+        return self._handles[number]
+
+    def _open(self) -> Any:
+        try:
+            with self._watched():
+                return self._store.open_handle()
+        except _TooLong:
+            raise BrokenTarget(f"{self.name}: open_handle() did not return within {self.deadline:g} s") from None
+        except Exception as error:
+            raise BrokenTarget(f"{self.name}: open_handle() raised {_brief(error)}\n{_tail(error)}") from error
+
+    def reopen(self) -> None:
+        """Close every handle, then open one again."""
+        self._close_handles()
+        self._handles = {0: self._open()}
+        self._methods = {}
+
+    def close(self) -> None:
+        """Close every handle and let the store go. A store with ``drop()`` is told that its data may go too."""
+        self._close_handles()
+        drop = getattr(self._store, "drop", None)
+        self._store = None
+        if drop is not None:
+            drop()
+
+    def _close_handles(self) -> None:
+        for handle in self._handles.values():
+            close = getattr(handle, "close", None)
+            if close is not None:
+                with contextlib.suppress(Refusal):
+                    close()
+        self._handles = {}
+        self._methods = {}
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        self._started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._started = 0.0
+
+    @contextlib.contextmanager
+    def alarm(self) -> Iterator[None]:
+        """While open, calls that run beyond the deadline are interrupted. Works in the main thread; elsewhere it does nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        old = signal.signal(signal.SIGALRM, self._ring)
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+
+    def _ring(self, signum: int, frame: FrameType | None) -> None:
+        if self._started and time.monotonic() - self._started > self.deadline:
+            self._started = 0.0
+            raise _TooLong
+
+
+def _takes_session(factory: Factory) -> bool:
+    try:
+        return "session_id" in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _declared(store: Any) -> Capabilities:
+    """What the store declares, or what its methods show."""
+    declared = getattr(store, "capabilities", None)
+    if isinstance(declared, Capabilities):
+        return declared
+    if declared is not None:
+        raise BrokenTarget(f"the store's capabilities are {declared!r}; a leasehold.store.Capabilities is due")
+    tier: Tier = "durable" if getattr(store, "durability_tier", "inline") == "durable" else "inline"
+    ops: frozenset[str] = frozenset(op for op in OPERATIONS if callable(getattr(store, op, None)))
+    if not ops:
+        raise BrokenTarget(
+            f"the factory returned {_text(store)}, which has none of the Store interface's methods (leasehold.store.Store)"
+        )
+    handles = hasattr(store, "open_handle")
+    return Capabilities(tier=tier, handles=8 if handles else 1, reopen=handles and tier == "durable", ops=ops)
+
+
+def _text(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else text[:197] + "..."
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _tail(error: BaseException) -> str:
+    lines = traceback.format_exception(error)
+    return "".join(lines[-4:]).rstrip()

@@ -1,0 +1,151 @@
+"""Shrinking: the shortest run that still fails by the same rule, found by deleting chunks of steps and by simplifying what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from attrs import evolve
+
+from leasehold.oracle.answers import Door
+from leasehold.oracle.relations import NO_FENCE, Related, related, resolved
+from leasehold.oracle.run import Failure, Reopen, Run, Step, execute
+from leasehold_model.claim import ClaimReady, RenewClaim
+from leasehold_model.commit import EXPECT_NOTHING, CommitState, TurnStamp
+from leasehold_model.graph import UNCHANGED, Delta
+from leasehold_model.ids import MergeKey, Millis, NodeId, OwnerId, SessionId, SourceKey, TurnHash, TurnId
+from leasehold_model.lease import RenewLease, TryClaimLease
+from leasehold_model.machine import Command, Contract
+from leasehold_model.queue import Enqueue
+from leasehold_model.state import NO_PART
+
+PLAIN_TTL = Millis(60_000)
+
+
+class Shrinker:
+    """Shrinks one failure on one door. Ends early after ``seconds``; what it has then is still a failure, only longer."""
+
+    def __init__(self, door: Door, contract: Contract, failure: Failure, seconds: float = 3.0) -> None:
+        self.door = door
+        self.contract = contract
+        self.best = failure
+        self.rule = failure.mismatch.rule
+        self.ends = time.monotonic() + seconds
+        self.tries = 0
+
+    def shrink(self) -> Failure:
+        """The smallest failing run that was found."""
+        size = 0
+        while size != len(self.best.steps) and time.monotonic() < self.ends:
+            size = len(self.best.steps)
+            self._delete()
+            self._simplify()
+        return self.best
+
+    def _fails(self, steps: Run) -> bool:
+        if time.monotonic() > self.ends:
+            return False
+        self.tries += 1
+        failure = execute(self.door, self.contract, steps)
+        if failure is None or failure.mismatch.rule != self.rule:
+            return False
+        self.best = failure
+        return True
+
+    def _delete(self) -> None:
+        chunk = max(1, len(self.best.steps) // 2)
+        while chunk >= 1:
+            end = len(self.best.steps) - 1
+            deleted = False
+            while end > 0:
+                meaning: list[Related] = related(self.best.steps, self.contract)
+                start = max(0, end - chunk)
+                if self._fails(resolved(meaning[:start] + meaning[end:], self.contract)):
+                    deleted = True
+                    end = min(start, len(self.best.steps) - 1)
+                else:
+                    end -= chunk
+            if chunk == 1 and not deleted:
+                return
+            chunk = chunk // 2 if chunk > 1 else 1
+
+    def _simplify(self) -> None:
+        index = 0
+        while index < len(self.best.steps):
+            index += not self._simplify_step(index)
+
+    def _simplify_step(self, index: int) -> bool:
+        steps = self.best.steps
+        for simpler in _simpler(steps, index):
+            meaning = related(steps, self.contract)
+            meaning[index] = Related(simpler, meaning[index].fences, meaning[index].revision)
+            if simpler != steps[index] and self._fails(resolved(meaning, self.contract)):
+                return True
+        return False
+
+
+def _simpler(steps: Run, index: int) -> Iterator[Step]:
+    """Simpler forms of one step, the simplest first."""
+    one = steps[index]
+    if one.handle != 0:
+        yield evolve(one, handle=0)
+    if index > 0 and one.at > steps[index - 1].at:
+        yield evolve(one, at=steps[index - 1].at)
+    if isinstance(one.action, Reopen):
+        return
+    for command in _simpler_command(one.action):
+        yield evolve(one, action=command)
+
+
+def _simpler_command(command: Command) -> Iterator[Command]:
+    if isinstance(command, TryClaimLease | RenewLease | ClaimReady | RenewClaim) and command.ttl != PLAIN_TTL:
+        yield evolve(command, ttl=PLAIN_TTL)
+    if isinstance(command, TryClaimLease) and command.owner != 1:
+        yield evolve(command, owner=OwnerId(1))
+    if isinstance(command, ClaimReady) and (command.limit != 10 or not command.idle):
+        yield evolve(command, limit=10, idle=True)
+    if isinstance(command, Enqueue):
+        plain = {"available_at": Millis(0), "source": SourceKey(0), "merge": MergeKey(0), "after_commit": False, "exclusive": False}
+        for name, value in plain.items():
+            if getattr(command, name) != value:
+                yield evolve(command, **{name: value})  # type: ignore[arg-type]
+    if isinstance(command, CommitState):
+        yield from _simpler_commit(command)
+
+
+def _simpler_commit(command: CommitState) -> Iterator[Command]:
+    checkpoint = command.checkpoint
+    bare = evolve(checkpoint, tool_state=NO_PART, plugin_snapshot=NO_PART, execution_state=NO_PART, plugin_snapshot_revision=-1)
+    no_stamp = TurnStamp(SessionId(0), TurnId(0), TurnHash(0))
+    plainest = evolve(
+        command,
+        checkpoint=bare,
+        usage=(),
+        attachments=(),
+        stamp=no_stamp,
+        release=NO_FENCE,
+        expected_revision=EXPECT_NOTHING,
+        delta=Delta(UNCHANGED, (), NodeId(0)),
+        completions=(),
+    )
+    if command == plainest:
+        return
+    yield plainest
+    names = ("checkpoint", "usage", "attachments", "stamp", "release", "expected_revision", "delta", "completions")
+    for kept in names:
+        yield evolve(plainest, **{kept: getattr(command, kept)})
+    for kept in names:
+        for other in names:
+            if kept < other:
+                yield evolve(plainest, **{kept: getattr(command, kept), other: getattr(command, other)})
+    for name in names:
+        if getattr(command, name) != getattr(plainest, name):
+            yield evolve(command, **{name: getattr(plainest, name)})
+    for part in ("tool_state", "plugin_snapshot", "execution_state"):
+        if getattr(checkpoint, part) != NO_PART:
+            yield evolve(command, checkpoint=evolve(checkpoint, **{part: NO_PART}))  # type: ignore[arg-type]
+    for index in range(len(command.delta.nodes)):
+        nodes = command.delta.nodes[:index] + command.delta.nodes[index + 1 :]
+        yield evolve(command, delta=evolve(command.delta, nodes=nodes))
+    for index in range(len(command.completions)):
+        yield evolve(command, completions=command.completions[:index] + command.completions[index + 1 :])

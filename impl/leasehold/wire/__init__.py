@@ -1,0 +1,1 @@
+"""The adapter protocol: what crosses the line between the runner and a store in another process."""
