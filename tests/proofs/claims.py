@@ -155,7 +155,7 @@ def a_claim_is_above_every_claim_before(a: Batch, b: Batch, c: Batch, d: Batch, 
 
 def two_claims(policies: Policies, a: Batch, b: Batch, lane: Lane, ttl: Millis, now: Millis, then: Millis) -> None:
     """A claim of the first batch, then a claim of both: the second is above the first, and above what its batches had."""
-    state = State(lanes=(lane,), queue=numbered(a, b))
+    state = State(lanes=(lane,), queue=numbered(evolve(a, hold=NO_HOLD), evolve(b, hold=NO_HOLD)))
     fence = holder_of(lane)
     state, first = claim_ready(state, ClaimReady(lane.session, fence, OwnerId(1), True, ttl, 1, Name(8)), now, policies)
     _, second = claim_ready(state, ClaimReady(lane.session, fence, OwnerId(2), True, ttl, 2, Name(9)), then, policies)
@@ -169,7 +169,7 @@ def two_claims(policies: Policies, a: Batch, b: Batch, lane: Lane, ttl: Millis, 
     "LAW-4",
     "QUEUE-8",
     "P-CLAIM-FENCE",
-    over="1 lane, 2 batches, 2 claims at any two times",
+    over="1 lane, 2 pending batches, 2 claims at any two times",
     twins=(
         Twin("decisions", "(first_counter if head_only else largest_counter) + 1", "first_counter + 1"),
         Twin("decisions", "(first_counter if head_only else largest_counter) + 1", "largest_counter"),
@@ -184,7 +184,7 @@ def claims_are_fenced_when_above_the_largest_counter(a: Batch, b: Batch, lane: L
     two_claims(SKIP, a, b, lane, ttl, now, then)
 
 
-@proved("LAW-4", "QUEUE-8", "P-CLAIM-FENCE", over="1 lane, 2 batches, 2 claims at any two times", twins=())
+@proved("LAW-4", "QUEUE-8", "P-CLAIM-FENCE", over="1 lane, 2 pending batches, 2 claims at any two times", twins=())
 def claims_are_fenced_when_above_the_heads_counter(a: Batch, b: Batch, lane: Lane, ttl: Millis, now: Millis, then: Millis) -> None:
     """
     pre: ttl >= 0 and now <= then < lane.expires_at and lane.token != 0
@@ -200,7 +200,7 @@ def claims_are_fenced_when_above_the_heads_counter(a: Batch, b: Batch, lane: Lan
     "LAW-1",
     "LAW-14",
     "P-ZERO-BEFORE-LEASE",
-    over="1 lane, 2 batches of any sessions",
+    over="1 lane, 2 batches of any sessions, each claimed before",
     twins=(
         Twin("claim", "if command.ttl < 0 or command.limit < 0:", "if command.ttl < 0:"),
         Twin("claim", "if command.limit == 0 and policies.zero_before_lease == \"none-first\":", "if command.limit == 0:"),
@@ -213,7 +213,7 @@ def a_claim_is_granted_iff_the_lane_is_held_and_work_is_ready(
     a: Batch, b: Batch, lane: Lane, command: ClaimReady, now: Millis, lease_first: bool
 ) -> None:
     """
-    pre: now <= MAX_MS
+    pre: now <= MAX_MS and a.hold.claim != 0 and b.hold.claim != 0
     post: True
     """
     policies = Policies(zero_before_lease="lease-first" if lease_first else "none-first")

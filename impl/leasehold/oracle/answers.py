@@ -60,6 +60,10 @@ class Door(Protocol):
     capabilities: Capabilities
     name: str
 
+    def reported_tier(self) -> str | None:
+        """The durability tier that the store itself reports (TIER-1), where it can."""
+        ...
+
     def fresh(self, session_id: str) -> None:
         """A fresh, empty store with handle 0; what was there before is dropped."""
         ...

@@ -57,6 +57,11 @@ class PythonDoor:
             raise BrokenTarget(f"{self.name}: the factory returned None; it has to return a store")
         self._handles = {0: self._store}
 
+    def reported_tier(self) -> str | None:
+        """The store's ``durability_tier``, if it has one."""
+        tier: str | None = getattr(self._store, "durability_tier", None)
+        return tier
+
     def clock(self, now_ms: int) -> None:
         """Set the clock that the factory was given."""
         self.virtual.now = now_ms

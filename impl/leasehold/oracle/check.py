@@ -1,0 +1,280 @@
+"""The check: smoke exchange, policies, the tour, random runs; then the report as a value."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, Hung, Ok, Skip
+from leasehold.oracle.coverage import Coverage, NotChecked, missing_operations, offered
+from leasehold.oracle.drive import seeded, walk
+from leasehold.oracle.findings import Finding, investigate
+from leasehold.oracle.probe import Probed, probe
+from leasehold.oracle.run import START, Failure
+from leasehold.oracle.walker import FOCI, focus_for
+from leasehold.records import Batch, BatchDraft, Lease
+from leasehold_model.laws import SOMETIMES
+from leasehold_model.machine import Contract
+
+Verdict = Literal["conforms", "violates", "inconclusive"]
+
+TOUR = 8 * len(FOCI)
+"""How many runs the tour has: the same ones every time, through every focus."""
+
+LINGER = 3.0
+"""Seconds that a check goes on looking for other broken rules after it last found one."""
+
+RACES = 25
+"""How often two handles are sent for a never-claimed lane at once (LEASE-8)."""
+
+
+@frozen(kw_only=True)
+class Options:
+    """How to check. ``budget``: seconds. ``seed`` None: a fresh one."""
+
+    budget: float = 60.0
+    seed: int | None = None
+    max_findings: int = 5
+    require_recommended: bool = False
+
+
+@frozen
+class RaceFinding:
+    """Two handles that asked for a free lane at once were not answered by exactly one grant (LEASE-8)."""
+
+    requirement: str
+    message: str
+
+
+@frozen(kw_only=True)
+class Report:
+    """What a check found."""
+
+    target: str
+    capabilities: Any
+    verdict: Verdict
+    seed: int
+    seconds: float
+    operations: int
+    runs: int
+    findings: tuple[Finding, ...]
+    races: tuple[RaceFinding, ...]
+    policies: tuple[Probed, ...]
+    contract: Contract
+    exercised: dict[str, int]
+    asserted: dict[str, int]
+    outcomes: dict[tuple[str, str], int]
+    not_checked: tuple[NotChecked, ...]
+    starved: tuple[str, ...]
+    loose: tuple[str, ...] = field(default=())
+
+
+Progress = Callable[[str, int, float], None]
+"""Told now and then: what is being done, how many operations so far, the share of the budget that is used."""
+
+
+def check(door: Door, options: Options, progress: Progress | None = None) -> Report:
+    """Check the store behind the door. Raises `BrokenTarget` where nothing can be said about the store."""
+    return _Check(door, options, progress or (lambda what, operations, share: None)).run()
+
+
+class _Check:
+    def __init__(self, door: Door, options: Options, progress: Progress) -> None:
+        self.door = door
+        self.options = options
+        self.progress = progress
+        self.seed = options.seed if options.seed is not None else secrets.randbelow(2**32)
+        self.started = time.monotonic()
+        self.coverage = Coverage()
+        self.findings: list[Finding] = []
+        self.races: list[RaceFinding] = []
+        self.last_found = 0.0
+        self.contract = Contract(persistent_manifest=door.capabilities.manifest == "persistent")
+
+    def run(self) -> Report:
+        self._tell("smoke exchange")
+        smoke(self.door)
+        self._tell("probing policies")
+        self.contract, policies = probe(self.door, self.contract)
+        self._tier()
+        self._race()
+        for number in range(TOUR):
+            if self._over():
+                break
+            self._tell("tour")
+            self._walk(number, FOCI[number % len(FOCI)])
+        able, _ = offered(self.door.capabilities)
+        number = 0
+        while not self._over():
+            self._tell("random runs")
+            number += 1
+            focus = FOCI[number % len(FOCI)] if number % 2 else focus_for(self.coverage.thin(able))
+            self._walk(self.seed * 1_000_003 + number, focus)
+        for probed in policies:
+            if probed.failure is not None and not self._full() and not self.findings:
+                self._found(probed.failure)
+        return self._report(policies)
+
+    # -- parts -----------------------------------------------------------------------------------------------------------
+
+    def _tell(self, what: str) -> None:
+        self.progress(what, self.coverage.operations, min(1.0, self._elapsed() / self.options.budget))
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def _full(self) -> bool:
+        return len(self.findings) + len(self.races) >= self.options.max_findings
+
+    def _over(self) -> bool:
+        found = self.findings or self.races
+        return self._full() or self._elapsed() >= self.options.budget or bool(found and self._elapsed() - self.last_found > LINGER)
+
+    def _walk(self, seed: int, focus: Any) -> None:
+        failure = walk(self.door, self.contract, seeded(seed), self.coverage, focus)
+        if failure is not None and not self._known(failure):
+            self._found(failure)
+
+    def _known(self, failure: Failure) -> bool:
+        """The same rule fell already, under its own or the name it got."""
+        rule = failure.mismatch.rule
+        return any(rule in (finding.requirement, finding.failure.mismatch.rule) for finding in self.findings)
+
+    def _found(self, failure: Failure) -> None:
+        self._tell("shrinking")
+        left = self.options.budget - self._elapsed()
+        finding = investigate(self.door, self.contract, failure, max(1.0, min(4.0, left / 2)))
+        if all(finding.requirement != other.requirement for other in self.findings):
+            self.findings.append(finding)
+            self.last_found = self._elapsed()
+
+    def _tier(self) -> None:
+        """TIER-1: what the store reports is what it declares."""
+        reported = self.door.reported_tier()
+        if reported is None or reported == self.door.capabilities.tier:
+            self.coverage.exercised["TIER-1"] += 1
+            self.coverage.asserted["TIER-1"] += 1
+        else:
+            self.races.append(
+                RaceFinding("TIER-1", f"the store declares {self.door.capabilities.tier!r} and reports durability_tier {reported!r}")
+            )
+            self.last_found = self._elapsed()
+
+    def _race(self) -> None:
+        able, _ = offered(self.door.capabilities)
+        if "LEASE-8" not in able:
+            return
+        self._tell("racing for a first lease")
+        for number in range(RACES):
+            grants = race(self.door, number)
+            self.coverage.exercised["LEASE-8"] += 1
+            self.coverage.asserted["LEASE-8"] += 1
+            if grants != 1:
+                message = f"two handles asked for the never-claimed lane of one session at once: {grants} were granted, exactly 1 has to be"
+                self.races.append(RaceFinding("LEASE-8", message))
+                self.last_found = self._elapsed()
+                return
+
+    # -- verdict ---------------------------------------------------------------------------------------------------------
+
+    def _report(self, policies: list[Probed]) -> Report:
+        able, unable = offered(self.door.capabilities)
+        offers_all = not missing_operations(self.door.capabilities)
+        starved = [one for one in able if self.coverage.exercised[one] == 0 and one not in self.coverage.skips]
+        starved += [f"sometimes: {what}" for what in SOMETIMES if offers_all and what not in self._sometimes()]
+        skipped = [NotChecked(op, why) for op, why in self.coverage.skips.items()]
+        unasked = [NotChecked(probed.point.id, probed.why) for probed in policies if probed.option is None and probed.failure is None]
+        loose = tuple(p.point.id for p in policies if p.option is not None and not p.point.ours and p.option != p.point.options[0])
+        verdict: Verdict = "conforms"
+        if self.findings or self.races or (self.options.require_recommended and loose):
+            verdict = "violates"
+        elif starved:
+            verdict = "inconclusive"
+        return Report(
+            target=self.door.name,
+            capabilities=self.door.capabilities,
+            verdict=verdict,
+            seed=self.seed,
+            seconds=self._elapsed(),
+            operations=self.coverage.operations,
+            runs=self.coverage.runs,
+            findings=tuple(self.findings),
+            races=tuple(self.races),
+            policies=tuple(policies),
+            contract=self.contract,
+            exercised={one: self.coverage.exercised[one] for one in able},
+            asserted={one: self.coverage.asserted[one] for one in able},
+            outcomes=dict(self.coverage.outcomes),
+            not_checked=(*unable, *missing_operations(self.door.capabilities), *skipped, *unasked),
+            starved=tuple(starved),
+            loose=loose,
+        )
+
+    def _sometimes(self) -> set[str]:
+        reached = set(self.coverage.sometimes)
+        if not self.contract.persistent_manifest:
+            reached.add("an intent stays uncommitted")
+        if self.contract.policies.checkpoint_ref == "echo":
+            reached.add("a commit keeps a body by its reference")
+        return reached
+
+
+def smoke(door: Door) -> None:
+    """Two operations, judged only for their shape: does the target work at all?"""
+    door.fresh("alpha")
+    if door.capabilities.clock == "virtual":
+        door.clock(START)
+    draft = BatchDraft(session_id="alpha", delivery_policy="earliest_safe_boundary", slot_policy="join", payloads=())
+    calls: list[tuple[str, tuple[Any, ...], type]] = [
+        ("try_claim_session_execution_lease", ("alpha", "ann", 60_000), Lease),
+        ("enqueue_queued_work", (draft,), Batch),
+    ]
+    for op, args, expected in calls:
+        if op not in door.capabilities.ops:
+            continue
+        answer = door.call(0, op, args)
+        problem = _smoke_problem(answer, expected)
+        if problem:
+            raise BrokenTarget(f"smoke exchange: {op}{args!r} {problem}")
+
+
+def _smoke_problem(answer: Answer, expected: type) -> str:
+    if isinstance(answer, Hung):
+        return f"did not answer within {answer.seconds:g} s"
+    if isinstance(answer, Err) and answer.untyped:
+        return answer.message
+    if isinstance(answer, Ok) and not isinstance(answer.value, expected | dict | None):
+        return f"answered {answer.value!r}; a {expected.__name__} (leasehold.records) is due"
+    return ""
+
+
+def race(door: Door, number: int) -> int:
+    """How many of two handles are granted a never-claimed lane that both ask for at once."""
+    door.fresh("alpha")
+    if door.capabilities.clock == "virtual":
+        door.clock(START)
+    for handle in (0, 1):
+        door.call(handle, "try_claim_session_execution_lease", (f"warm-{handle}", "ann", 60_000))
+    barrier = threading.Barrier(2)
+    answers: list[Answer] = []
+
+    def ask(handle: int) -> None:
+        barrier.wait()
+        answer = door.call(handle, "try_claim_session_execution_lease", (f"race-{number}", ("ann", "bob")[handle], 60_000))
+        while isinstance(answer, Err) and answer.code == "contended":
+            answer = door.call(handle, "try_claim_session_execution_lease", (f"race-{number}", ("ann", "bob")[handle], 60_000))
+        answers.append(answer)
+
+    threads = [threading.Thread(target=ask, args=(handle,)) for handle in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if any(isinstance(answer, Skip) for answer in answers):
+        return 1
+    return sum(isinstance(answer, Ok) and answer.value is not None for answer in answers)

@@ -1,0 +1,157 @@
+"""From a failure to a finding: shrunk, confirmed, and given the number of the rule that was broken."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from leasehold.oracle.answers import Door, Hung
+from leasehold.oracle.run import BOUND, Failure, Reopen, Run, execute
+from leasehold.oracle.shrink import Shrinker
+from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
+from leasehold_model.claim import AbandonClaim, RenewClaim
+from leasehold_model.commit import CommitState
+from leasehold_model.graph import LoadNode, LoadSession, Tombstone, Vacuum
+from leasehold_model.ids import Millis
+from leasehold_model.lease import ReleaseLease
+from leasehold_model.machine import Command, Contract, Response, initial, step
+from leasehold_model.outcome import Absent, Refused
+from leasehold_model.queue import CancelBatch, ListQueued
+from leasehold_model.state import State
+
+READS = (LoadSession, LoadNode, ListQueued, ListUncommitted, LoadMeta)
+"""Commands that only look."""
+
+
+@frozen
+class Finding:
+    """One broken rule, with the shortest run that shows it."""
+
+    requirement: str
+    also: tuple[str, ...]
+    failure: Failure
+    confirmed: bool
+
+    @property
+    def commands(self) -> int:
+        """Store operations of the minimised run."""
+        return sum(not isinstance(one.action, Reopen) for one in self.failure.steps)
+
+
+@frozen
+class _Past:
+    """One step of a minimised run before the last, as the model saw it."""
+
+    index: int
+    command: Command | Reopen
+    response: Response | None
+    before: State
+    after: State
+
+
+def investigate(door: Door, contract: Contract, failure: Failure, seconds: float) -> Finding:
+    """Shrink, confirm by running once more, and name the rule."""
+    hung = isinstance(failure.answers[-1], Hung)
+    small = failure if hung and len(failure.steps) < 3 else Shrinker(door, contract, failure, seconds).shrink()
+    again = execute(door, contract, small.steps)
+    confirmed = again is not None and again.mismatch.rule == small.mismatch.rule
+    requirement, also = name_rule(door, contract, small) if confirmed else (small.mismatch.rule, small.mismatch.also)
+    return Finding(requirement, also, small, confirmed)
+
+
+def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tuple[str, ...]]:
+    """The rule that was broken, and others that were too.
+
+    In a minimised run every step is needed. So a needed step that the model calls inert (a refusal, a replay, a reopen) was not inert on
+    the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
+    """
+    rule = failure.mismatch.rule
+    past = _past(contract, failure.steps)
+    for one in reversed(past):
+        inert = _inert_rule(one)
+        if inert and _needed(door, contract, failure, one.index):
+            own = getattr(one.response, "rule", "")
+            return inert, _others(inert, (own, "LAW-11" if isinstance(one.command, CommitState) else "", rule))
+    if isinstance(failure.steps[-1].action, READS):
+        for one in reversed(past):
+            if one.after != one.before:
+                changed = _change_rule(one.command, failure.steps[-1].action)
+                if changed:
+                    return changed, _others(changed, (rule,))
+                break
+    return rule, _others(rule, (*failure.mismatch.also, "LAW-9" if _crosses(past, failure.steps[-1].action) else ""))
+
+
+def _others(rule: str, candidates: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for one in candidates if one and one != rule))
+
+
+def _past(contract: Contract, steps: Run) -> list[_Past]:
+    state = initial(contract, BOUND)
+    past = []
+    for index, one in enumerate(steps[:-1]):
+        if isinstance(one.action, Reopen):
+            past.append(_Past(index, one.action, None, state, state))
+            continue
+        after, response = step(state, one.action, Millis(one.at), contract)
+        past.append(_Past(index, one.action, response, state, after))
+        state = after
+    return past
+
+
+def _inert_rule(one: _Past) -> str:
+    """The rule that says that this step changes nothing, if one does."""
+    if isinstance(one.command, Reopen):
+        return "LAW-10"
+    if one.after != one.before or isinstance(one.command, READS) or one.response is None:
+        return ""
+    if isinstance(one.response, Refused | Absent):
+        return "LAW-1"
+    rule: str = getattr(one.response, "rule", "")
+    return "LAW-7" if rule == "COMMIT-4" else rule
+
+
+def _needed(door: Door, contract: Contract, failure: Failure, index: int) -> bool:
+    without = failure.steps[:index] + failure.steps[index + 1 :]
+    again = execute(door, contract, without)
+    return again is None or again.mismatch.rule != failure.mismatch.rule
+
+
+def _change_rule(command: Command | Reopen, read: Command | Reopen) -> str:
+    """The rule of a change that a list or load shows to be wrong."""
+    if isinstance(read, ListQueued):
+        if isinstance(command, AbandonClaim):
+            return "QUEUE-12"
+        if isinstance(command, CancelBatch):
+            return "QUEUE-13"
+        if isinstance(command, RenewClaim):
+            return "QUEUE-11"
+        if isinstance(command, ReleaseLease):
+            return "QUEUE-9"
+        return "COMMIT-8" if isinstance(command, CommitState) else ""
+    if isinstance(read, LoadSession | LoadNode):
+        if isinstance(command, Tombstone):
+            return "GRAPH-6"
+        return "GRAPH-7" if isinstance(command, Vacuum) else ""
+    if isinstance(read, ListUncommitted):
+        if isinstance(command, CommitRefs | CommitState):
+            return "ATTACH-2"
+        if isinstance(command, Forget):
+            return "ATTACH-4"
+        return "ATTACH-1" if isinstance(command, RecordIntent) else ""
+    return "META-1" if isinstance(command, SaveMeta) else ""
+
+
+def _crosses(past: list[_Past], last: Command | Reopen) -> bool:
+    """Some step of the run was about another session than its last one."""
+    session = _session(last)
+    return session is not None and any(_session(one.command) not in (None, session) for one in past)
+
+
+def _session(command: Command | Reopen) -> int | None:
+    for name in ("fence", "completion"):
+        if hasattr(command, name) and not hasattr(command, "session"):
+            return int(getattr(command, name).session)
+    session = getattr(command, "session", None)
+    return None if session is None else int(session)
+
+
