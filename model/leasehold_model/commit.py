@@ -162,11 +162,13 @@ def accepted(state: State, command: CommitState, policies: Policies) -> tuple[St
     if command.stamp.turn != 0:
         stamp = command.stamp
         stamps = (*stamps, Stamp(stamp.session, stamp.turn, stamp.turn_hash, revision, reference, checkpoint))
+    nodes = applied(state.nodes, command.delta, policies)
     after = evolve(
         completed(state, command.completions, policies),
         bound=command.session,
         head=head,
-        nodes=applied(state.nodes, command.delta, policies),
+        nodes=nodes,
+        replaced=state.replaced + len(state.nodes) + len(command.delta.nodes) - len(nodes),
         bodies=(*state.bodies, *(part.body for part in parts if part.body != 0 and part.body not in state.bodies)),
         ledger=merged(state.ledger, command.usage),
         stamps=stamps,

@@ -84,7 +84,7 @@ class FoundNode:
 
 @frozen
 class Vacuumed:
-    """A vacuum removed at most this many nodes: a store may have removed some before (the seed asserts no more)."""
+    """A vacuum removed at most this many nodes: a store may have removed some before, or keep replaced ones until now."""
 
     rule: str
     at_most: int
@@ -253,7 +253,7 @@ def tombstone(state: State, command: Tombstone) -> tuple[State, Done]:
 def vacuum(state: State) -> tuple[State, Vacuumed]:
     """GRAPH-7: an immediate second vacuum removes nothing."""
     kept = tuple(node for node in state.nodes if not node.tombstoned)
-    return evolve(state, nodes=kept), Vacuumed("GRAPH-7", len(state.nodes) - len(kept))
+    return evolve(state, nodes=kept, replaced=0), Vacuumed("GRAPH-7", len(state.nodes) - len(kept) + state.replaced)
 
 
 def collect_garbage(state: State) -> tuple[State, Done]:

@@ -216,7 +216,21 @@ SOMETIMES: dict[str, Callable[[Transition], bool]] = {
 }
 """What a run that means anything reaches at some time."""
 
-_PARTS = ("bound", "head", "nodes", "bodies", "ledger", "stamps", "lanes", "queue", "last_seq", "remembered", "manifest", "meta")
+_PARTS = (
+    "bound",
+    "head",
+    "nodes",
+    "replaced",
+    "bodies",
+    "ledger",
+    "stamps",
+    "lanes",
+    "queue",
+    "last_seq",
+    "remembered",
+    "manifest",
+    "meta",
+)
 
 
 def _find(state: State, batch: Batch) -> Batch:

@@ -125,6 +125,24 @@ def a_claim_takes_the_longest_run_gaps_break(
 
 
 @proved(
+    "QUEUE-5",
+    "QUEUE-6",
+    "QUEUE-7",
+    over="4 batches of any sessions",
+    twins=(),
+    bound="12 s: about 2,000 paths of some 5,000",
+)
+def a_claim_takes_the_longest_run_of_four(
+    a: Batch, b: Batch, c: Batch, d: Batch, session: SessionId, idle: bool, limit: int, now: Millis
+) -> None:
+    """
+    pre: limit >= 1
+    post: True
+    """
+    selects_right(numbered(a, b, c, d), session, idle, limit, now, False)
+
+
+@proved(
     "LAW-4",
     "QUEUE-8",
     "QUEUE-9",

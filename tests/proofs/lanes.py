@@ -292,3 +292,22 @@ def a_fence_that_was_taken_over_does_nothing(
     ready = ClaimReady(session, old, owner, True, ttl, 1, Name(7))
     assert claim_ready(state, ready, later, EXTENDS) == (state, Refused("QUEUE-4", LEASE_EXPIRED))
     assert commit(state, bare_commit(session, old), later, EXTENDS) == (state, Refused("COMMIT-5", LEASE_EXPIRED))
+
+
+@proved(
+    "LAW-14",
+    "LEASE-1",
+    "LEASE-2",
+    over="1 lane, then any command time up to 2^63-1",
+    twins=(
+        Twin("lease", "now, Millis(add_ms(now, command.ttl)))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased(\"LEASE-1\"", "now, Millis((now + command.ttl) % 2**63))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased(\"LEASE-1\""),
+        Twin("decisions", "MAX_MS = 2**63 - 1", "MAX_MS = 2**63"),
+    ),
+)
+def a_far_expiry_is_never_in_the_past(lane: Lane, command: TryClaimLease, now: Millis) -> None:
+    """
+    pre: lane.session == command.session and 0 <= now <= 2**63 - 1 and command.ttl >= 0 and lane.expires_at <= 2**63 - 1
+    post: True
+    """
+    _, answer = try_claim(State(lanes=(lane,)), command, now, EXTENDS)
+    assert not isinstance(answer, Leased) or now <= answer.lane.expires_at <= 2**63 - 1

@@ -69,7 +69,7 @@ def run(task: Task) -> list[Result]:
         return [Result(task, outcome, verdict) for outcome, verdict in zip(never, examine(claim), strict=True)]
     entry: Property = filled.PROPERTIES[task.name]
     if task.kind == "property":
-        verdict = worst(examine(entry.proof, 20.0 if entry.bound else 60.0, bool(entry.bound)))
+        verdict = worst(examine(entry.proof, 12.0 if entry.bound else 60.0, bool(entry.bound)))
         return [Result(task, entry.name, verdict)]
     twin = entry.twins[task.twin]
     with changed(twin):
@@ -122,8 +122,12 @@ def _reloaded(name: str) -> bool:
     return name in RELOADED or name.startswith(f"{MODEL}.")
 
 
-def as_expected(result: Result, recorded: Status | None) -> bool:
-    """Twins and witnesses must be refuted; a property must have the status that was recorded for it."""
-    if result.task.kind == "property":
-        return result.verdict.status == recorded
-    return result.verdict.status == "refuted"
+def slip(result: Result, recorded: Status | None) -> str:
+    """How a result falls short of what is recorded or required; empty if it does not. Twins and witnesses must be refuted."""
+    status = result.verdict.status
+    if result.task.kind != "property":
+        return "" if status == "refuted" else f"must be refuted, is {status}"
+    if recorded is None:
+        return f"{status}, and nothing is recorded"
+    better = recorded == "bounded" and status == "confirmed"
+    return "" if status == recorded or better else f"was {recorded}, is {status}"

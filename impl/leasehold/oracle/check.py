@@ -11,11 +11,12 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, Hung, Ok, Skip
-from leasehold.oracle.coverage import Coverage, NotChecked, missing_operations, offered
+from leasehold.oracle.coverage import Coverage, NotChecked, limits, missing_operations, offered
 from leasehold.oracle.drive import seeded, walk
 from leasehold.oracle.findings import Finding, investigate
 from leasehold.oracle.probe import Probed, probe
-from leasehold.oracle.run import START, Failure
+from leasehold.oracle.run import START, Failure, execute
+from leasehold.oracle.tour import tour
 from leasehold.oracle.walker import FOCI, focus_for
 from leasehold.records import Batch, BatchDraft, Lease
 from leasehold_model.laws import SOMETIMES
@@ -103,6 +104,11 @@ class _Check:
         self.contract, policies = probe(self.door, self.contract)
         self._tier()
         self._race()
+        for steps in tour(self.door.capabilities):
+            if self._over():
+                break
+            self._tell("tour")
+            self._met(execute(self.door, self.contract, steps, self.coverage))
         for number in range(TOUR):
             if self._over():
                 break
@@ -136,7 +142,9 @@ class _Check:
         return self._full() or self._elapsed() >= self.options.budget or bool(found and self._elapsed() - self.last_found > LINGER)
 
     def _walk(self, seed: int, focus: Any) -> None:
-        failure = walk(self.door, self.contract, seeded(seed), self.coverage, focus)
+        self._met(walk(self.door, self.contract, seeded(seed), self.coverage, focus))
+
+    def _met(self, failure: Failure | None) -> None:
         if failure is not None and not self._known(failure):
             self._found(failure)
 
@@ -161,7 +169,9 @@ class _Check:
             self.coverage.asserted["TIER-1"] += 1
         else:
             self.races.append(
-                RaceFinding("TIER-1", f"the store declares {self.door.capabilities.tier!r} and reports durability_tier {reported!r}")
+                RaceFinding(
+                    "TIER-1", f"the store declares {self.door.capabilities.tier!r} and reports durability_tier {reported!r}"
+                )
             )
             self.last_found = self._elapsed()
 
@@ -188,7 +198,9 @@ class _Check:
         starved = [one for one in able if self.coverage.exercised[one] == 0 and one not in self.coverage.skips]
         starved += [f"sometimes: {what}" for what in SOMETIMES if offers_all and what not in self._sometimes()]
         skipped = [NotChecked(op, why) for op, why in self.coverage.skips.items()]
-        unasked = [NotChecked(probed.point.id, probed.why) for probed in policies if probed.option is None and probed.failure is None]
+        unasked = [
+            NotChecked(probed.point.id, probed.why) for probed in policies if probed.option is None and probed.failure is None
+        ]
         loose = tuple(p.point.id for p in policies if p.option is not None and not p.point.ours and p.option != p.point.options[0])
         verdict: Verdict = "conforms"
         if self.findings or self.races or (self.options.require_recommended and loose):
@@ -210,7 +222,7 @@ class _Check:
             exercised={one: self.coverage.exercised[one] for one in able},
             asserted={one: self.coverage.asserted[one] for one in able},
             outcomes=dict(self.coverage.outcomes),
-            not_checked=(*unable, *missing_operations(self.door.capabilities), *skipped, *unasked),
+            not_checked=(*unable, *limits(self.door.capabilities), *missing_operations(self.door.capabilities), *skipped, *unasked),
             starved=tuple(starved),
             loose=loose,
         )

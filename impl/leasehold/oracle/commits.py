@@ -178,8 +178,13 @@ def _part(walker: Walker, before: Part) -> Part:
 
 
 def _usage(walker: Walker) -> tuple[Usage, ...]:
+    """Up to two rows; sometimes a count that a float does not carry exactly."""
     take = walker.take
-    return tuple(Usage(Body(1 + take(2)), Body(1 + take(2)), 1 + take(50), take(50), take(9), take(9)) for _ in range(take(3)))
+    exact = 2**53 + 1 if walker.capabilities.max_integer > 2**60 else 50
+    return tuple(
+        Usage(Body(1 + take(2)), Body(1 + take(2)), exact if take(16) == 15 else 1 + take(50), take(50), take(9), take(9))
+        for _ in range(take(3))
+    )
 
 
 def _completions(walker: Walker, state: State, session: SessionId, flawed: bool) -> tuple[Completion, ...]:

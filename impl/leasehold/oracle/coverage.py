@@ -60,7 +60,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "LAW-3": LEASE_OPS[:1],
     "LAW-4": CLAIM_OPS,
     "LAW-5": QUEUE_LISTS,
+    "LAW-8": ("commit_runtime_state", "load_session"),
     "LAW-9": QUEUE_LISTS,
+    "LAW-11": ("commit_runtime_state", "load_session"),
     "LAW-10": (),
     "LAW-12": (),
     "LAW-13": ("commit_runtime_state", "load_session"),
@@ -245,6 +247,8 @@ def _why_not(identifier: str, capabilities: Capabilities) -> str:
         return f"the store does not offer {', '.join(missing)}"
     if identifier == "LAW-10" and not capabilities.reopen:
         return "the store does not declare reopen" if capabilities.tier == "inline" else "the store declares durable, but no reopen"
+    if identifier == "LAW-14" and capabilities.max_integer < MAX_MS:
+        return f"integers above {capabilities.max_integer} are not carried exactly; times up to there were"
     if identifier == "LAW-12":
         return "concurrent histories are not generated yet"
     if identifier == "LEASE-8" and (capabilities.handles < 2 or not capabilities.concurrent):
@@ -254,6 +258,17 @@ def _why_not(identifier: str, capabilities: Capabilities) -> str:
     if identifier == "ATTACH-5" and capabilities.manifest == "persistent":
         return "the manifest is persistent"
     return ""
+
+
+def limits(capabilities: Capabilities) -> list[NotChecked]:
+    """What else the declared capabilities keep from being checked."""
+    if capabilities.clock == "virtual":
+        return []
+    return [
+        NotChecked(
+            "expiry and availability to the millisecond", "the store's clock is real: only ttls of 0 and over an hour were used"
+        )
+    ]
 
 
 def missing_operations(capabilities: Capabilities) -> list[NotChecked]:

@@ -153,5 +153,3 @@ def _session(command: Command | Reopen) -> int | None:
             return int(getattr(command, name).session)
     session = getattr(command, "session", None)
     return None if session is None else int(session)
-
-

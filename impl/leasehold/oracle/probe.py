@@ -155,7 +155,12 @@ SCENARIOS: dict[str, tuple[Command, ...]] = {
         AbandonClaim(BOUND, ClaimId(30), LeaseToken(30), (BatchId(10),)),
         claim(),
     ),
-    "P-RENEW-EXPIRED": (lane(), enqueue(10), claim(ttl=0), RenewClaim(BOUND, ClaimId(CLAIM), LeaseToken(CLAIM), (BatchId(10),), LONG)),
+    "P-RENEW-EXPIRED": (
+        lane(),
+        enqueue(10),
+        claim(ttl=0),
+        RenewClaim(BOUND, ClaimId(CLAIM), LeaseToken(CLAIM), (BatchId(10),), LONG),
+    ),
     "P-INTENT-REPEAT": (_intent(BOUND, 1), _intent(BOUND, 2), ROWS),
     "P-MANIFEST-KEY": (_intent(BOUND, 1), _intent(OTHER, 2), ROWS),
     "P-REPLACE-ORDER": (lane(), commit(20, (1, 0), (2, 1), leaf=2), commit(21, (1, 0), leaf=2), LOAD),

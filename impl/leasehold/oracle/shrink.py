@@ -144,8 +144,9 @@ def _simpler_commit(command: CommitState) -> Iterator[Command]:
     for part in ("tool_state", "plugin_snapshot", "execution_state"):
         if getattr(checkpoint, part) != NO_PART:
             yield evolve(command, checkpoint=evolve(checkpoint, **{part: NO_PART}))  # type: ignore[arg-type]
-    for index in range(len(command.delta.nodes)):
-        nodes = command.delta.nodes[:index] + command.delta.nodes[index + 1 :]
-        yield evolve(command, delta=evolve(command.delta, nodes=nodes))
+    nodes = command.delta.nodes
+    for chunk in (len(nodes) // 2, len(nodes) // 4, 1 if len(nodes) <= 12 else 0):
+        for start in range(0, len(nodes) if chunk else 0, chunk or 1):
+            yield evolve(command, delta=evolve(command.delta, nodes=nodes[:start] + nodes[start + chunk :]))
     for index in range(len(command.completions)):
         yield evolve(command, completions=command.completions[:index] + command.completions[index + 1 :])

@@ -28,12 +28,14 @@ def owner(number: int) -> str:
 
 @cache
 def source_key(number: int) -> str | None:
-    """A source key: an ordinary one, that of a process wake from 100 up, that of a session command from 200 up (QUEUE-14)."""
+    """A source key: one of several that are easily confused, a process wake's from 100 up, a session command's from 200 up (QUEUE-14)."""
     if number == 0:
         return None
     if number >= 200:
         return f"command:refresh_tool_catalog:key-{number}"
-    return f"process:process-{number}:event:7:wake" if number >= 100 else f"source:{number}"
+    if number >= 100:
+        return f"process:process-{number}:event:7:wake"
+    return ("", "source:1", "Source:1", "source:1'")[number] if number < 4 else f"source:{number}"
 
 
 @cache

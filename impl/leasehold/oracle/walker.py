@@ -261,6 +261,7 @@ class Walker:
 
     def read_back(self, state: State) -> list[Command]:
         """The whole observable state."""
+        latest = min(MAX_MS, self.capabilities.max_integer)
         reads: list[Command] = [
             LoadSession(True, NodeId(0)),
             LoadSession(False, NodeId(0)),

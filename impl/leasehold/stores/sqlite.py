@@ -17,7 +17,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from itertools import product
-from operator import itemgetter
+from operator import add, itemgetter
 from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
@@ -54,7 +54,6 @@ from leasehold.records import (
     ReplaceFull,
     SessionMeta,
     Tier,
-    TurnStamp,
     Unchanged,
     UsageRow,
     VacuumReport,
@@ -121,6 +120,16 @@ def _live(expires_at: int, now: int) -> bool:
 def _expiry(now: int, ttl: int) -> int:
     """LAW-14: saturates at the latest time there is."""
     return min(now + ttl, MAX_MS)
+
+
+def _is_held_by(lease: Lease, fence: Fence) -> bool:
+    """Whether a fence, or a completion, names this lease."""
+    return (
+        lease.owner_id == fence.owner_id
+        and lease.lease_token == fence.lease_token
+        and lease.fencing_token == fence.fencing_token
+        and lease.session_id == fence.session_id
+    )
 
 
 def _token() -> str:
@@ -214,19 +223,12 @@ class SqliteStore:
     def _lane(self, db: sqlite3.Cursor, session_id: str) -> tuple[int, Lease | None]:
         """The highest fencing token granted, and the lease, live or not, unless it was released."""
         row = db.execute(_SQL["lane_get"], (session_id,)).fetchone()
-        if row is None:
-            return 0, None
-        if _types(row) not in _LANE:
-            raise _unreadable("lane", session_id)
-        fencing_token, owner_id, lease_token, claimed_at, expires_at = row
-        if owner_id is None:
-            return fencing_token, None
-        return fencing_token, Lease(session_id, owner_id, lease_token, fencing_token, claimed_at, expires_at)
+        return (0, None) if row is None else (row[0], _load_lease(session_id, row))
 
     def _held_lease(self, db: sqlite3.Cursor, fence: Fence) -> Lease | None:
         """The lane's lease, live or not, if it is the one that the fence names."""
         _, lease = self._lane(db, fence.session_id)
-        return lease if lease is not None and lease.fence() == fence else None
+        return lease if lease is not None and _is_held_by(lease, fence) else None
 
     def _set_expiry(self, db: sqlite3.Cursor, lease: Lease, expires_at: int) -> Lease:
         db.execute(_SQL["lane_set_expiry"], (expires_at, lease.session_id))
@@ -234,13 +236,12 @@ class SqliteStore:
             lease.session_id, lease.owner_id, lease.lease_token, lease.fencing_token, lease.claimed_at_epoch_ms, expires_at
         )
 
-    def _check_fence(self, db: sqlite3.Cursor, session_id: str, fence: Fence | None, now: int) -> None:
-        """COMMIT-5, QUEUE-4: the fence is this session's, and its lease is held and live."""
-        if fence is not None and fence.session_id == session_id:
-            lease = self._held_lease(db, fence)
-            if lease is not None and _live(lease.expires_at_epoch_ms, now):
-                return
-        raise SessionExecutionLeaseExpired(session_id=session_id)
+    def _check_fence(self, session_id: str, lease: Lease | None, fence: Fence | None, now: int) -> None:
+        """COMMIT-5, QUEUE-4: the fence is this session's, and the session's lease is held under it and live."""
+        if fence is None or fence.session_id != session_id or lease is None:
+            raise SessionExecutionLeaseExpired(session_id=session_id)
+        if not _is_held_by(lease, fence) or not _live(lease.expires_at_epoch_ms, now):
+            raise SessionExecutionLeaseExpired(session_id=session_id)
 
     # Commit: contract section 4.
 
@@ -250,39 +251,21 @@ class SqliteStore:
         stored = _StoredCommit(commit)
         with self._write as db:
             now = self._clock.now_ms()
-            revision, stamped = self._check_identity(db, commit.session_id, commit.turn_commit)
-            if stamped is not None:  # COMMIT-4
+            view = _CommitView(db, commit)
+            if view.check_identity(commit):  # COMMIT-4
                 self._release(db, commit.release_session_execution_lease)
-                return stamped
-            self._check_fence(db, commit.session_id, commit.session_execution_lease, now)
-            if commit.expected_head_revision is not None and commit.expected_head_revision != revision:  # COMMIT-6
-                raise HeadRevisionConflict(expected=commit.expected_head_revision, actual=revision)
+                return view.stamped_result()
+            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)
+            if commit.expected_head_revision is not None and commit.expected_head_revision != view.revision:  # COMMIT-6
+                raise HeadRevisionConflict(expected=commit.expected_head_revision, actual=view.revision)
             self._complete(db, commit)
             self._apply_graph(db, commit.graph)
-            self._store_bodies(db, commit.checkpoint, stored)
+            self._store_bodies(db, stored)
             self._add_usage(db, commit.usage_deltas)
             self._stamp_attachments(db, commit.session_id, commit.committed_attachment_ids, now)
-            result = self._put_head(db, commit, stored, revision + 1)
+            result = self._put_head(db, commit, stored, view.revision + 1)
             self._release(db, commit.release_session_execution_lease)
             return result
-
-    def _check_identity(self, db: sqlite3.Cursor, session_id: str, stamp: TurnStamp | None) -> tuple[int, CommitResult | None]:
-        """COMMIT-1 to COMMIT-4: the head's revision, and the stored result if this is a replay."""
-        turn_id = None if stamp is None else stamp.turn_id
-        row = db.execute(_SQL["commit_view"], (session_id, turn_id)).fetchone()
-        if _types(row) not in _COMMIT_VIEW:
-            raise _unreadable("head or stamp", session_id)
-        bound_to, revision, turn_commit_hash, *result = row
-        if bound_to is not None and bound_to != session_id:  # COMMIT-1, P-BINDING at-first-commit
-            raise SessionBindingMismatch(bound_session_id=bound_to, attempted_session_id=session_id)
-        if stamp is not None and stamp.session_id != session_id:  # COMMIT-2
-            raise RuntimeTurnCommitConflict(session_id=stamp.session_id, turn_id=stamp.turn_id)
-        if stamp is None or turn_commit_hash is None:
-            return revision or 0, None
-        if turn_commit_hash != stamp.turn_commit_hash:  # COMMIT-3
-            raise RuntimeTurnCommitConflict(session_id=stamp.session_id, turn_id=stamp.turn_id)
-        head_revision, checkpoint_ref, manifest = result
-        return revision or 0, CommitResult(head_revision, checkpoint_ref, _load_manifest(manifest))
 
     def _complete(self, db: sqlite3.Cursor, commit: Commit) -> None:
         """COMMIT-7. An expired claim that still holds its batches is accepted (P-COMPLETE-EXPIRED)."""
@@ -310,7 +293,7 @@ class SqliteStore:
         if len(named) < len(held):  # P-COMPLETE-SUBSET refuse
             raise InvalidRequest(f"completion of claim {claim_id} leaves out batches that it holds", field="batch_ids")
 
-    def _store_bodies(self, db: sqlite3.Cursor, checkpoint: Checkpoint, stored: _StoredCommit) -> None:
+    def _store_bodies(self, db: sqlite3.Cursor, stored: _StoredCommit) -> None:
         """COMMIT-10, P-CHECKPOINT-REF content. A body given now wins over a reference; a reference alone keeps its body."""
         if stored.bodies:
             db.executemany(_SQL["body_put"], stored.bodies)
@@ -321,19 +304,11 @@ class SqliteStore:
     def _add_usage(self, db: sqlite3.Cursor, deltas: Sequence[UsageRow]) -> None:
         """LAW-8: sums by source and model, in first-seen order."""
         for delta in deltas:
-            row = db.execute(_SQL["usage_get"], (delta.source, delta.model)).fetchone()
-            total = UsageRow(source=delta.source, model=delta.model) if row is None else _load_usage(row)
-            db.execute(
-                _SQL["usage_put"],
-                (
-                    delta.source,
-                    delta.model,
-                    _total(total.input_tokens + delta.input_tokens),
-                    _total(total.output_tokens + delta.output_tokens),
-                    _total(total.cached_input_tokens + delta.cached_input_tokens),
-                    _total(total.reasoning_tokens + delta.reasoning_tokens),
-                ),
-            )
+            key = (delta.source, delta.model)
+            added = (delta.input_tokens, delta.output_tokens, delta.cached_input_tokens, delta.reasoning_tokens)
+            if db.execute(_SQL["usage_add"], (*key, *added)).rowcount == 0:  # a total beyond 64 bits: SQL would round it
+                totals = map(add, _load_totals(db.execute(_SQL["usage_get"], key).fetchone()), added)
+                db.execute(_SQL["usage_set"], (*map(_dump_total, totals), *key))
 
     def _put_head(self, db: sqlite3.Cursor, commit: Commit, stored: _StoredCommit, revision: int) -> CommitResult:
         """COMMIT-8: the new head, and the stamp of the turn."""
@@ -367,10 +342,18 @@ class SqliteStore:
             db.execute(_SQL["nodes_clear"])
         if isinstance(delta, (Append, ReplaceFull)):
             self._insert_nodes(db, delta.nodes)
-        elif not isinstance(delta, Unchanged):
+            added = {node.node_id for node in delta.nodes}
+        elif isinstance(delta, Unchanged):
+            added = set()
+        else:
             raise InvalidRequest(f"unknown graph delta {type(delta).__name__}", field="graph")
-        leaf = delta.leaf_node_id
-        if leaf is not None and db.execute(_SQL["node_is_visible"], (leaf,)).fetchone() is None:  # P-LEAF-UNKNOWN refuse
+        self._check_leaf(db, delta.leaf_node_id, added)
+
+    def _check_leaf(self, db: sqlite3.Cursor, leaf: str | None, added: set[str]) -> None:
+        """P-LEAF-UNKNOWN refuse."""
+        if leaf is None or leaf in added:
+            return
+        if db.execute(_SQL["node_is_visible"], (leaf,)).fetchone() is None:
             raise InvalidRequest(f"leaf {leaf!r} names no visible node", field="leaf_node_id")
 
     def _insert_nodes(self, db: sqlite3.Cursor, nodes: Sequence[Node]) -> None:
@@ -514,7 +497,7 @@ class SqliteStore:
             return None
         with self._write as db:
             now = self._clock.now_ms()
-            self._check_fence(db, session_id, session_execution_lease, now)
+            self._check_fence(session_id, self._lane(db, session_id)[1], session_execution_lease, now)
             run = self._run(db, session_id, boundary, max_batches, now)
             return self._claim(db, session_id, owner_id, run, lease_ttl_ms, now) if run else None
 
@@ -533,7 +516,7 @@ class SqliteStore:
             return None
         with self._write as db:
             now = self._clock.now_ms()
-            self._check_fence(db, session_id, session_execution_lease, now)
+            self._check_fence(session_id, self._lane(db, session_id)[1], session_execution_lease, now)
             run = self._run(db, session_id, boundary, len(batch_ids), now)
             if [batch.batch_id for batch, _ in run] != list(batch_ids):
                 return None
@@ -885,6 +868,41 @@ _ADVICE: Final = {
 }
 
 
+class _CommitView:
+    """What the checks of a commit look at, read with one statement: the head, the session's lane, and the stamp of the turn."""
+
+    __slots__ = ("bound_to", "lease", "revision", "stamp")
+
+    def __init__(self, db: sqlite3.Cursor, commit: Commit) -> None:
+        session_id, turn = commit.session_id, commit.turn_commit
+        row = db.execute(_SQL["commit_view"], (session_id, session_id, None if turn is None else turn.turn_id)).fetchone()
+        if _types(row) not in _COMMIT_VIEW:
+            raise _unreadable("head, lane or stamp", session_id)
+        self.bound_to: str | None = row[0]
+        self.revision: int = row[1] or 0
+        self.lease = None if row[3] is None else Lease(session_id, row[3], row[4], row[2], row[5], row[6])
+        self.stamp: _Row = row[7:]
+
+    def check_identity(self, commit: Commit) -> bool:
+        """COMMIT-1 to COMMIT-3. True for a replay, which COMMIT-4 answers."""
+        session_id, turn = commit.session_id, commit.turn_commit
+        if self.bound_to is not None and self.bound_to != session_id:  # COMMIT-1, P-BINDING at-first-commit
+            raise SessionBindingMismatch(bound_session_id=self.bound_to, attempted_session_id=session_id)
+        if turn is None:
+            return False
+        stored_hash: str | None = self.stamp[0]
+        if turn.session_id != session_id:  # COMMIT-2
+            raise RuntimeTurnCommitConflict(session_id=turn.session_id, turn_id=turn.turn_id)
+        if stored_hash is not None and stored_hash != turn.turn_commit_hash:  # COMMIT-3
+            raise RuntimeTurnCommitConflict(session_id=turn.session_id, turn_id=turn.turn_id)
+        return stored_hash is not None
+
+    def stamped_result(self) -> CommitResult:
+        """LAW-7: the first result."""
+        _, head_revision, checkpoint_ref, manifest = self.stamp
+        return CommitResult(head_revision, checkpoint_ref, _load_manifest(manifest))
+
+
 class _StoredCommit:
     """What a commit stores as text, made before the write lock is taken."""
 
@@ -938,7 +956,7 @@ def _rows_of(*columns: str) -> _Types:
 
 
 _LANE: Final = _rows_of("i", "nnnn|ssii")
-_COMMIT_VIEW: Final = _rows_of("nn|si", "nnnn|siss")
+_COMMIT_VIEW: Final = _rows_of("nn|si", "nnnnn|innnn|issii", "nnnn|siss")
 _HEAD: Final = _rows_of("sisssss", "s|n")
 _NODE: Final = _rows_of("s", "s|n", "s|n", "ss")
 _USAGE: Final = _rows_of("ss", *["i|s"] * 4)
@@ -1022,25 +1040,36 @@ def _load_node(row: _Row) -> Node:
     )
 
 
-def _total(value: int) -> int | str:
+def _load_lease(session_id: str, row: _Row) -> Lease | None:
+    if _types(row) not in _LANE:
+        raise _unreadable("lane", session_id)
+    fencing_token, owner_id, lease_token, claimed_at, expires_at = row
+    return None if owner_id is None else Lease(session_id, owner_id, lease_token, fencing_token, claimed_at, expires_at)
+
+
+def _dump_total(value: int) -> int | str:
     """A total as stored: exact, also beyond 64 bits (LAW-8)."""
     return value if MIN_I64 <= value <= MAX_I64 else str(value)
 
 
-def _load_usage(row: _Row) -> UsageRow:
+def _load_totals(row: _Row) -> list[int]:
     if _types(row) not in _USAGE:
         raise _unreadable("usage row", row[:2])
     try:
-        totals = [int(value) for value in row[2:]]
+        return [int(value) for value in row[2:]]
     except ValueError as error:
         raise _unreadable("usage row", row[:2], str(error)) from error
+
+
+def _load_usage(row: _Row) -> UsageRow:
+    input_tokens, output_tokens, cached_input_tokens, reasoning_tokens = _load_totals(row)
     return UsageRow(
         source=row[0],
         model=row[1],
-        input_tokens=totals[0],
-        output_tokens=totals[1],
-        cached_input_tokens=totals[2],
-        reasoning_tokens=totals[3],
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cached_input_tokens=cached_input_tokens,
+        reasoning_tokens=reasoning_tokens,
     )
 
 

@@ -74,7 +74,7 @@ CREATE TABLE stamp (
     checkpoint_ref TEXT NOT NULL,
     manifest TEXT NOT NULL,
     PRIMARY KEY (session_id, turn_id)
-);
+) WITHOUT ROWID;
 
 -- AUTOINCREMENT: an enqueue_seq, and the batch id made of it, is never given twice, not even after the newest batch is gone.
 CREATE TABLE batch (
@@ -143,8 +143,10 @@ UPDATE lane SET owner_id = NULL, lease_token = NULL, claimed_at = NULL, expires_
 
 -- name: commit_view
 SELECT head.session_id, head.head_revision,
+       lane.fencing_token, lane.owner_id, lane.lease_token, lane.claimed_at, lane.expires_at,
        stamp.turn_commit_hash, stamp.head_revision, stamp.checkpoint_ref, stamp.manifest
-FROM (SELECT 1) LEFT JOIN head ON head.id = 1 LEFT JOIN stamp ON stamp.session_id = ? AND stamp.turn_id = ?
+FROM (SELECT 1) LEFT JOIN head ON head.id = 1 LEFT JOIN lane ON lane.session_id = ?
+     LEFT JOIN stamp ON stamp.session_id = ? AND stamp.turn_id = ?
 
 -- name: head_put
 INSERT OR REPLACE INTO head (
@@ -176,13 +178,20 @@ SELECT count(*) FROM body
 -- name: usage_get
 SELECT source, model, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens FROM usage WHERE source = ? AND model = ?
 
--- name: usage_put
+-- name: usage_add
 INSERT INTO usage (source, model, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (source, model) DO UPDATE SET
-    input_tokens = excluded.input_tokens,
-    output_tokens = excluded.output_tokens,
-    cached_input_tokens = excluded.cached_input_tokens,
-    reasoning_tokens = excluded.reasoning_tokens
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+    reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens
+WHERE typeof(input_tokens) = 'integer' AND typeof(input_tokens + excluded.input_tokens) = 'integer'
+  AND typeof(output_tokens) = 'integer' AND typeof(output_tokens + excluded.output_tokens) = 'integer'
+  AND typeof(cached_input_tokens) = 'integer' AND typeof(cached_input_tokens + excluded.cached_input_tokens) = 'integer'
+  AND typeof(reasoning_tokens) = 'integer' AND typeof(reasoning_tokens + excluded.reasoning_tokens) = 'integer'
+
+-- name: usage_set
+UPDATE usage SET input_tokens = ?, output_tokens = ?, cached_input_tokens = ?, reasoning_tokens = ? WHERE source = ? AND model = ?
 
 -- name: usage_list
 SELECT source, model, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens FROM usage ORDER BY usage_seq
