@@ -59,6 +59,7 @@ class Door(Protocol):
 
     capabilities: Capabilities
     name: str
+    deadline: float
 
     def reported_tier(self) -> str | None:
         """The durability tier that the store itself reports (TIER-1), where it can."""

@@ -73,6 +73,7 @@ class Report:
     not_checked: tuple[NotChecked, ...]
     starved: tuple[str, ...]
     loose: tuple[str, ...] = field(default=())
+    interrupted: bool = False
 
 
 Progress = Callable[[str, int, float], None]
@@ -95,13 +96,29 @@ class _Check:
         self.findings: list[Finding] = []
         self.races: list[RaceFinding] = []
         self.last_found = 0.0
+        self.policies: list[Probed] = []
+        self.cut_short = ""
         self.contract = Contract(persistent_manifest=door.capabilities.manifest == "persistent")
 
     def run(self) -> Report:
+        """All there is to do, or what was done until the user interrupted or, with a finding in hand, the target broke."""
+        interrupted = False
+        try:
+            self._everything()
+        except KeyboardInterrupt:
+            interrupted = True
+            self.cut_short = f"interrupted after {self._elapsed():.1f} s"
+        except BrokenTarget as broken:
+            if not (self.findings or self.races):
+                raise
+            self.cut_short = f"the target broke: {broken}"
+        return self._report(interrupted)
+
+    def _everything(self) -> None:
         self._tell("smoke exchange")
         smoke(self.door)
         self._tell("probing policies")
-        self.contract, policies = probe(self.door, self.contract)
+        self.contract, self.policies = probe(self.door, self.contract)
         self._tier()
         self._race()
         for steps in tour(self.door.capabilities):
@@ -121,10 +138,9 @@ class _Check:
             number += 1
             focus = FOCI[number % len(FOCI)] if number % 2 else focus_for(self.coverage.thin(able))
             self._walk(self.seed * 1_000_003 + number, focus)
-        for probed in policies:
+        for probed in self.policies:
             if probed.failure is not None and not self._full() and not self.findings:
                 self._found(probed.failure)
-        return self._report(policies)
 
     # -- parts -----------------------------------------------------------------------------------------------------------
 
@@ -165,8 +181,7 @@ class _Check:
         """TIER-1: what the store reports is what it declares."""
         reported = self.door.reported_tier()
         if reported is None or reported == self.door.capabilities.tier:
-            self.coverage.exercised["TIER-1"] += 1
-            self.coverage.asserted["TIER-1"] += 1
+            self.coverage.met("TIER-1")
         else:
             self.races.append(
                 RaceFinding(
@@ -182,8 +197,7 @@ class _Check:
         self._tell("racing for a first lease")
         for number in range(RACES):
             grants = race(self.door, number)
-            self.coverage.exercised["LEASE-8"] += 1
-            self.coverage.asserted["LEASE-8"] += 1
+            self.coverage.met("LEASE-8")
             if grants != 1:
                 message = f"two handles asked for the never-claimed lane of one session at once: {grants} were granted, exactly 1 has to be"
                 self.races.append(RaceFinding("LEASE-8", message))
@@ -192,20 +206,23 @@ class _Check:
 
     # -- verdict ---------------------------------------------------------------------------------------------------------
 
-    def _report(self, policies: list[Probed]) -> Report:
+    def _report(self, interrupted: bool) -> Report:
+        policies = self.policies
         able, unable = offered(self.door.capabilities)
         offers_all = not missing_operations(self.door.capabilities)
-        starved = [one for one in able if self.coverage.exercised[one] == 0 and one not in self.coverage.skips]
+        exercised, asserted = self.coverage.exercised, self.coverage.asserted
+        starved = [one for one in able if exercised[one] == 0 and one not in self.coverage.skips]
         starved += [f"sometimes: {what}" for what in SOMETIMES if offers_all and what not in self._sometimes()]
         skipped = [NotChecked(op, why) for op, why in self.coverage.skips.items()]
         unasked = [
             NotChecked(probed.point.id, probed.why) for probed in policies if probed.option is None and probed.failure is None
         ]
+        cut = [NotChecked("the rest of the run", self.cut_short)] if self.cut_short else []
         loose = tuple(p.point.id for p in policies if p.option is not None and not p.point.ours and p.option != p.point.options[0])
         verdict: Verdict = "conforms"
         if self.findings or self.races or (self.options.require_recommended and loose):
             verdict = "violates"
-        elif starved:
+        elif starved or self.cut_short:
             verdict = "inconclusive"
         return Report(
             target=self.door.name,
@@ -219,12 +236,20 @@ class _Check:
             races=tuple(self.races),
             policies=tuple(policies),
             contract=self.contract,
-            exercised={one: self.coverage.exercised[one] for one in able},
-            asserted={one: self.coverage.asserted[one] for one in able},
+            exercised={one: exercised[one] for one in able},
+            asserted={one: asserted[one] for one in able},
             outcomes=dict(self.coverage.outcomes),
-            not_checked=(*unable, *limits(self.door.capabilities), *missing_operations(self.door.capabilities), *skipped, *unasked),
+            not_checked=(
+                *unable,
+                *limits(self.door.capabilities),
+                *missing_operations(self.door.capabilities),
+                *skipped,
+                *unasked,
+                *cut,
+            ),
             starved=tuple(starved),
             loose=loose,
+            interrupted=interrupted,
         )
 
     def _sometimes(self) -> set[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from attrs import frozen
 
@@ -91,9 +93,9 @@ class Coverage:
     """Counts over all runs of one check."""
 
     def __init__(self) -> None:
-        self.exercised: Counter[str] = Counter()
-        self.asserted: Counter[str] = Counter()
-        self.outcomes: Counter[tuple[str, str]] = Counter()
+        self.outcomes: dict[tuple[str, str], int] = {}
+        self.further: Counter[str] = Counter()
+        self.seen_after: Counter[str] = Counter()
         self.sometimes: set[str] = set()
         self.skips: dict[str, str] = {}
         self.operations = 0
@@ -109,35 +111,55 @@ class Coverage:
     def reopened(self) -> None:
         """The store was closed and opened again."""
         self._reopened = True
-        self.exercised["LAW-10"] += 1
+        self.further["LAW-10"] += 1
 
     def skipped(self, op: str, reason: str) -> None:
         """The store does not offer an operation."""
         self.skips[op] = reason
 
-    def judged(self, moment: Moment, answered: bool) -> None:
+    def met(self, requirement: str) -> None:
+        """Something beside a run exercised and asserted a requirement."""
+        self.further[requirement] += 1
+
+    def judged(self, moment: Moment) -> None:
         """One answer was found right."""
         self.operations += 1
         response = moment.response
-        rule: str = getattr(response, "rule", "LAW-15")
-        self.exercised[rule] += 1
-        self.asserted[rule] += 1
-        self.outcomes[moment.op, rule] += 1
-        for further in _further(moment):
-            self.exercised[further] += 1
-            self.asserted[further] += 1
-        if isinstance(response, Refused | Absent):
-            self.exercised["LAW-1"] += 1
+        key = (moment.op, getattr(response, "rule", "LAW-15"))
+        self.outcomes[key] = self.outcomes.get(key, 0) + 1
+        kind = type(response)
+        if kind in _FURTHER:
+            for further in _FURTHER[kind](moment, response):
+                self.further[further] += 1
+        if kind is Refused or kind is Absent:
+            self.further["LAW-1"] += 1
             self._refused = True
-        elif isinstance(response, Loaded | Listed):
-            self.asserted["LAW-1"] += self._refused
-            self.asserted["LAW-10"] += self._reopened
-            if self._collected and isinstance(response, Loaded):
-                self.asserted["GRAPH-9"] += 1
-        if isinstance(moment.command, CollectGarbage):
+        elif kind is Loaded or kind is Listed:
+            self.seen_after["LAW-1"] += self._refused
+            self.seen_after["LAW-10"] += self._reopened
+            self.seen_after["GRAPH-9"] += self._collected and kind is Loaded
+        if isinstance(moment.command, CommitState) and _meets_known(moment.before, moment.command):
+            self.further["GRAPH-8"] += 1
+        elif isinstance(moment.command, CollectGarbage):
             self._collected = True
         if self._open_sometimes:
             self._sometimes(moment)
+
+    @property
+    def exercised(self) -> Counter[str]:
+        """How often each requirement came to bear."""
+        counts = Counter(self.further)
+        for (_, rule), count in self.outcomes.items():
+            counts[rule] += count
+        return counts
+
+    @property
+    def asserted(self) -> Counter[str]:
+        """How often an answer could have shown it broken: for what only later reads show, those reads."""
+        counts = self.exercised
+        for requirement in ("LAW-1", "LAW-10", "GRAPH-9"):
+            counts[requirement] = self.seen_after[requirement]
+        return counts
 
     def _sometimes(self, moment: Moment) -> None:
         transition = Transition(moment.before, moment.command, moment.now, moment.after, moment.response)
@@ -148,48 +170,44 @@ class Coverage:
 
     def thin(self, offered: list[str]) -> str:
         """The requirement that was exercised least."""
-        return min(offered, key=lambda one: self.exercised[one])
-
-
-def _further(moment: Moment) -> list[str]:
-    """What else a right answer has exercised, beside the rule that decided it."""
-    response, command = moment.response, moment.command
-    more: list[str] = []
-    if isinstance(response, Leased):
-        if lane_of(moment.before, response.lane.session).fencing > 0:
-            more.append("LAW-3")
-        if response.lane.expires_at == MAX_MS:
-            more.append("LAW-14")
-    elif isinstance(response, Claimed):
-        more += _of_claim(moment, response)
-    elif isinstance(response, Committed):
-        more += _of_commit(response, command)
-    elif isinstance(response, Loaded):
-        more.append("GRAPH-2")
-        if response.ledger:
-            more.append("LAW-8")
-        if response.path_open:
-            more.append("LAW-13")
-        if any(node.tombstoned for node in moment.before.nodes):
-            more.append("GRAPH-6")
-        more.append("LAW-11")
-    elif isinstance(response, Refused):
-        more.append("LAW-15")
-    elif isinstance(response, Listed):
-        more.append("LAW-5")
-        if len({batch.session for batch in moment.before.queue}) > 1:
-            more.append("LAW-9")
-    elif isinstance(response, Queued) and isinstance(command, Enqueue) and command.source >= 100:
-        more.append("QUEUE-14")
-    elif isinstance(response, Absent) and response.rule == "LEASE-3":
-        more.append("LAW-2")
-    if isinstance(command, CommitState) and command.delta.kind == APPEND and _meets_known(moment.before, command):
-        more.append("GRAPH-8")
-    return more
+        counts = self.exercised
+        return min(offered, key=lambda one: counts[one])
 
 
 def _meets_known(before: State, command: CommitState) -> bool:
-    return any(node_named(before.nodes, node.node) is not None for node in command.delta.nodes)
+    return command.delta.kind == APPEND and any(node_named(before.nodes, node.node) is not None for node in command.delta.nodes)
+
+
+def _of_lease(moment: Moment, response: Leased) -> list[str]:
+    more = ["LAW-3"] if lane_of(moment.before, response.lane.session).fencing > 0 else []
+    return [*more, "LAW-14"] if response.lane.expires_at == MAX_MS else more
+
+
+def _of_load(moment: Moment, response: Loaded) -> list[str]:
+    more = ["GRAPH-2", "LAW-11"]
+    if response.ledger:
+        more.append("LAW-8")
+    if response.path_open:
+        more.append("LAW-13")
+    if any(node.tombstoned for node in moment.before.nodes):
+        more.append("GRAPH-6")
+    return more
+
+
+def _of_refusal(moment: Moment, response: Refused) -> list[str]:
+    return ["LAW-15"]
+
+
+def _of_absence(moment: Moment, response: Absent) -> list[str]:
+    return ["LAW-2"] if response.rule == "LEASE-3" else []
+
+
+def _of_list(moment: Moment, response: Listed) -> list[str]:
+    return ["LAW-5", "LAW-9"] if len({batch.session for batch in moment.before.queue}) > 1 else ["LAW-5"]
+
+
+def _of_batch(moment: Moment, response: Queued) -> list[str]:
+    return ["QUEUE-14"] if isinstance(moment.command, Enqueue) and moment.command.source >= 100 else []
 
 
 def _of_claim(moment: Moment, response: Claimed) -> list[str]:
@@ -209,7 +227,8 @@ def _of_claim(moment: Moment, response: Claimed) -> list[str]:
     return more
 
 
-def _of_commit(response: Committed, command: object) -> list[str]:
+def _of_commit(moment: Moment, response: Committed) -> list[str]:
+    command = moment.command
     if response.rule == "COMMIT-4":
         return ["LAW-7"]
     more = ["LAW-6", "LAW-11", "GRAPH-1"]
@@ -226,6 +245,19 @@ def _of_commit(response: Committed, command: object) -> list[str]:
         if command.usage:
             more.append("LAW-8")
     return more
+
+
+_FURTHER: dict[type, Callable[[Moment, Any], list[str]]] = {
+    Leased: _of_lease,
+    Claimed: _of_claim,
+    Committed: _of_commit,
+    Loaded: _of_load,
+    Refused: _of_refusal,
+    Absent: _of_absence,
+    Listed: _of_list,
+    Queued: _of_batch,
+}
+"""What else a right answer of each kind has exercised, beside the rule that decided it."""
 
 
 def offered(capabilities: Capabilities) -> tuple[list[str], list[NotChecked]]:

@@ -22,6 +22,10 @@ READS = (LoadSession, LoadNode, ListQueued, ListUncommitted, LoadMeta)
 """Commands that only look."""
 
 
+SHORT_DEADLINE = 0.5
+"""Seconds after which a call is taken to hang while a hanging run is shrunk."""
+
+
 @frozen
 class Finding:
     """One broken rule, with the shortest run that shows it."""
@@ -50,8 +54,11 @@ class _Past:
 
 def investigate(door: Door, contract: Contract, failure: Failure, seconds: float) -> Finding:
     """Shrink, confirm by running once more, and name the rule."""
-    hung = isinstance(failure.answers[-1], Hung)
-    small = failure if hung and len(failure.steps) < 3 else Shrinker(door, contract, failure, seconds).shrink()
+    deadline = door.deadline
+    if isinstance(failure.answers[-1], Hung):
+        door.deadline = min(deadline, SHORT_DEADLINE)  # each try that still hangs costs this much; the confirmation gets it all
+    small = Shrinker(door, contract, failure, seconds).shrink()
+    door.deadline = deadline
     again = execute(door, contract, small.steps)
     confirmed = again is not None and again.mismatch.rule == small.mismatch.rule
     requirement, also = name_rule(door, contract, small) if confirmed else (small.mismatch.rule, small.mismatch.also)

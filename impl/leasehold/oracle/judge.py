@@ -208,7 +208,7 @@ _BATCH_FIELDS = (
 
 
 def _same_items(rule: str, where: str, expected: Any, given: Any) -> None:
-    if word.canonical(expected) != word.canonical(given):
+    if list(expected) != given and word.canonical(expected) != word.canonical(given):
         raise _Broken(rule, where + "items", expected, given)
 
 
@@ -457,7 +457,7 @@ def _time(binding: Binding, moment: Moment, rule: str, where: str, expected: int
     if expected in binding.times:
         _same(rule, where, binding.times[expected], given)
         return
-    first, last = (min(bound + expected - moment.now, MAX_MS) for bound in moment.span)
+    first, last = (MAX_MS if expected == MAX_MS else min(bound + expected - moment.now, MAX_MS) for bound in moment.span)
     if type(given) is not int or not first <= given <= last:
         raise _Broken(blame.time_rule(rule, expected), where, f"{first} to {last}", given)
     binding.times[expected] = given

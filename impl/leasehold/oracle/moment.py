@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define, frozen
 
 from leasehold_model.machine import Command, Contract, Response
 from leasehold_model.state import State
 
 
-@frozen
+@define  # not frozen: one is made for every step of every run
 class Moment:
     """What was asked, when, of which state, and what the model says. ``span``: a real clock's readings around the call."""
 

@@ -24,10 +24,16 @@ class _TooLong(BaseException):
     """Raised by the alarm inside a call that does not end. No store may catch it, so it is no `Exception`."""
 
 
+class _Watch(threading.local):
+    """When the call that this thread makes began (0: it makes none). The alarm looks at the main thread's only."""
+
+    started = 0.0
+
+
 class PythonDoor:
     """Calls the store's methods directly. A call that does not end within ``deadline`` seconds is interrupted (main thread only)."""
 
-    def __init__(self, factory: Factory, name: str, deadline: float = 10.0) -> None:
+    def __init__(self, factory: Factory, name: str, deadline: float = 5.0) -> None:
         self.name = name
         self.deadline = deadline
         self.virtual = VirtualClock(0)
@@ -36,9 +42,10 @@ class PythonDoor:
         self._store: Any = None
         self._handles: dict[int, Any] = {}
         self._methods: dict[tuple[int, str], Any] = {}
-        self._started = 0.0
+        self._watch = _Watch()
         self.capabilities = Capabilities()
-        self.fresh("alpha")
+        with self.alarm():
+            self.fresh("alpha")
         self.capabilities = _declared(self._store)
 
     def fresh(self, session_id: str) -> None:
@@ -52,7 +59,7 @@ class PythonDoor:
         except _TooLong:
             raise BrokenTarget(f"{self.name}: the factory did not return within {self.deadline:g} s") from None
         except Exception as error:
-            raise BrokenTarget(f"{self.name}: the factory raised {_brief(error)}\n{_tail(error)}") from error
+            raise BrokenTarget(f"{self.name}: the factory raised {brief(error)}\n{_tail(error)}") from error
         if self._store is None:
             raise BrokenTarget(f"{self.name}: the factory returned None; it has to return a store")
         self._handles = {0: self._store}
@@ -75,20 +82,18 @@ class PythonDoor:
                 return Skip(f"the store has no method {op}")
             self._methods[handle, op] = method
         try:
-            self._started = time.monotonic()
+            self._watch.started = time.monotonic()
             value = method(*args)
-            self._started = 0.0
         except Refusal as refusal:
-            self._started = 0.0
             return Err(refusal.code, str(refusal), refusal.details)
         except NotImplementedError as error:
-            self._started = 0.0
             return Skip(str(error) or f"{op} is not implemented")
         except _TooLong:
             return Hung(self.deadline)
         except Exception as error:  # noqa: BLE001 - whatever a store raises is its answer (LAW-15)
-            self._started = 0.0
-            return Err("untyped", f"raised {_brief(error)}, which is no leasehold.store.Refusal\n{_tail(error)}", untyped=True)
+            return Err("untyped", f"raised {brief(error)}, which is no leasehold.store.Refusal\n{_tail(error)}", untyped=True)
+        finally:
+            self._watch.started = 0.0
         return Ok(value)
 
     def _handle(self, number: int) -> Any:
@@ -103,7 +108,7 @@ class PythonDoor:
         except _TooLong:
             raise BrokenTarget(f"{self.name}: open_handle() did not return within {self.deadline:g} s") from None
         except Exception as error:
-            raise BrokenTarget(f"{self.name}: open_handle() raised {_brief(error)}\n{_tail(error)}") from error
+            raise BrokenTarget(f"{self.name}: open_handle() raised {brief(error)}\n{_tail(error)}") from error
 
     def reopen(self) -> None:
         """Close every handle, then open one again."""
@@ -113,28 +118,34 @@ class PythonDoor:
 
     def close(self) -> None:
         """Close every handle and let the store go. A store with ``drop()`` is told that its data may go too."""
+        store, self._store = self._store, None
         self._close_handles()
-        drop = getattr(self._store, "drop", None)
-        self._store = None
-        if drop is not None:
-            drop()
+        self._end(store, "drop")
 
     def _close_handles(self) -> None:
-        for handle in self._handles.values():
-            close = getattr(handle, "close", None)
-            if close is not None:
-                with contextlib.suppress(Refusal):
-                    close()
-        self._handles = {}
-        self._methods = {}
+        handles, self._handles, self._methods = self._handles, {}, {}
+        for handle in handles.values():
+            self._end(handle, "close")
+
+    def _end(self, handle: Any, how: str) -> None:
+        end = getattr(handle, how, None)
+        if end is None:
+            return
+        try:
+            with self._watched(), contextlib.suppress(Refusal):
+                end()
+        except _TooLong:
+            raise BrokenTarget(f"{self.name}: {how}() did not return within {self.deadline:g} s") from None
+        except Exception as error:
+            raise BrokenTarget(f"{self.name}: {how}() raised {brief(error)}\n{_tail(error)}") from error
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        self._started = time.monotonic()
+        self._watch.started = time.monotonic()
         try:
             yield
         finally:
-            self._started = 0.0
+            self._watch.started = 0.0
 
     @contextlib.contextmanager
     def alarm(self) -> Iterator[None]:
@@ -151,8 +162,9 @@ class PythonDoor:
             signal.signal(signal.SIGALRM, old)
 
     def _ring(self, signum: int, frame: FrameType | None) -> None:
-        if self._started and time.monotonic() - self._started > self.deadline:
-            self._started = 0.0
+        started = self._watch.started
+        if started and time.monotonic() - started > self.deadline:
+            self._watch.started = 0.0
             raise _TooLong
 
 
@@ -185,7 +197,8 @@ def _text(value: Any) -> str:
     return text if len(text) < 200 else text[:197] + "..."
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
+    """An exception in one line."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from leasehold.oracle.answers import Answer, Door, Err, Ok, Skip, Unknown
+from leasehold.oracle.answers import Answer, Door, Err, Skip, Unknown
 from leasehold.oracle.binding import Binding, Unbound
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.judge import judge
@@ -27,6 +27,9 @@ BOUND = SessionId(1)
 
 RETRIES = 5
 """How often a call that was refused as contended is repeated unchanged before the refusal is judged."""
+
+SLACK = 50
+"""Milliseconds by which a store's real clock may differ from ours: clocks have different resolutions."""
 
 
 @frozen
@@ -86,7 +89,7 @@ class Execution:
         return self._call(step_, step_.action)
 
     def _call(self, step_: Step, command: Command) -> Mismatch | None:
-        now = max(self.now + 1, time.time_ns() // 1_000_000) if self.real else step_.at
+        now = max(self.now + 1, _real_ms()) if self.real else step_.at
         after, response = step(self.state, command, Millis(now), self.contract)
         if isinstance(response, Silent):
             raise Silence(response.why)
@@ -94,12 +97,10 @@ class Execution:
         if now != self.now and not self.real:
             self.door.clock(now)
         self.now = now
+        began = _real_ms() if self.real else 0
         answer = self.door.call(step_.handle, op, args)
-        for _ in range(RETRIES):
-            if not (isinstance(answer, Err) and answer.code == "contended"):
-                break
-            time.sleep(0.01)
-            answer = self.door.call(step_.handle, op, args)
+        if isinstance(answer, Err) and answer.code == "contended":
+            answer = self._again(answer, step_.handle, op, args)
         self.steps.append(step_)
         self.answers.append(answer)
         if isinstance(answer, Skip):
@@ -108,18 +109,29 @@ class Execution:
             return None
         if isinstance(answer, Unknown):
             raise Indefinite(answer.message)
-        moment = Moment(op, command, now, self.state, after, response, self.contract, self._span(now))
+        moment = Moment(
+            op, command, now, self.state, after, response, self.contract, (began - SLACK, _real_ms() + SLACK) if self.real else None
+        )
         self.last = moment
         mismatch = judge(self.binding, moment, answer)
         if mismatch is None:
             if self.coverage is not None:
-                self.coverage.judged(moment, isinstance(answer, Ok))
+                self.coverage.judged(moment)
             self.state = after
         return mismatch
 
-    def _span(self, now: int) -> tuple[int, int] | None:
-        """Between which times a real clock may have been read: a little generous, for clocks of different resolution."""
-        return (now - 50, time.time_ns() // 1_000_000 + 50) if self.real else None
+    def _again(self, answer: Answer, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
+        """A contended call is repeated unchanged, a few times."""
+        for _ in range(RETRIES):
+            time.sleep(0.01)
+            answer = self.door.call(handle, op, args)
+            if not (isinstance(answer, Err) and answer.code == "contended"):
+                break
+        return answer
+
+
+def _real_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @frozen

@@ -20,6 +20,7 @@ from leasehold_model.queue import Enqueue
 from leasehold_model.state import NO_PART
 
 PLAIN_TTL = Millis(60_000)
+REAL_TTL = Millis(7_200_000)
 
 
 class Shrinker:
@@ -76,7 +77,8 @@ class Shrinker:
 
     def _simplify_step(self, index: int) -> bool:
         steps = self.best.steps
-        for simpler in _simpler(steps, index):
+        plain = REAL_TTL if self.door.capabilities.clock == "real" else PLAIN_TTL
+        for simpler in _simpler(steps, index, plain):
             meaning = related(steps, self.contract)
             meaning[index] = Related(simpler, meaning[index].fences, meaning[index].revision)
             if simpler != steps[index] and self._fails(resolved(meaning, self.contract)):
@@ -84,7 +86,7 @@ class Shrinker:
         return False
 
 
-def _simpler(steps: Run, index: int) -> Iterator[Step]:
+def _simpler(steps: Run, index: int, plain: Millis) -> Iterator[Step]:
     """Simpler forms of one step, the simplest first."""
     one = steps[index]
     if one.handle != 0:
@@ -93,20 +95,20 @@ def _simpler(steps: Run, index: int) -> Iterator[Step]:
         yield evolve(one, at=steps[index - 1].at)
     if isinstance(one.action, Reopen):
         return
-    for command in _simpler_command(one.action):
+    for command in _simpler_command(one.action, plain):
         yield evolve(one, action=command)
 
 
-def _simpler_command(command: Command) -> Iterator[Command]:
-    if isinstance(command, TryClaimLease | RenewLease | ClaimReady | RenewClaim) and command.ttl != PLAIN_TTL:
-        yield evolve(command, ttl=PLAIN_TTL)
+def _simpler_command(command: Command, plain: Millis) -> Iterator[Command]:
+    if isinstance(command, TryClaimLease | RenewLease | ClaimReady | RenewClaim) and command.ttl != plain:
+        yield evolve(command, ttl=plain)
     if isinstance(command, TryClaimLease) and command.owner != 1:
         yield evolve(command, owner=OwnerId(1))
     if isinstance(command, ClaimReady) and (command.limit != 10 or not command.idle):
         yield evolve(command, limit=10, idle=True)
     if isinstance(command, Enqueue):
-        plain = {"available_at": Millis(0), "source": SourceKey(0), "merge": MergeKey(0), "after_commit": False, "exclusive": False}
-        for name, value in plain.items():
+        simple = {"available_at": Millis(0), "source": SourceKey(0), "merge": MergeKey(0), "after_commit": False, "exclusive": False}
+        for name, value in simple.items():
             if getattr(command, name) != value:
                 yield evolve(command, **{name: value})  # type: ignore[arg-type]
     if isinstance(command, CommitState):

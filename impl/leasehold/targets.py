@@ -1,0 +1,159 @@
+"""Targets: what stands on the command line for the store under test, and the door that it opens.
+
+A target that is written wrongly, or names something that is not there, is a `TargetError`: the user's to mend. A factory that raises, or a
+store that cannot be opened, is a `BrokenTarget`. Either message says what, where, and what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from leasehold.oracle.answers import BrokenTarget
+from leasehold.oracle.python_door import Factory, PythonDoor, brief
+from leasehold.store import Clock
+from leasehold.stores.memory import MemoryStore
+from leasehold.stores.sqlite import SqliteStore
+
+DEADLINE = 10.0
+"""Seconds that one call may take, unless the user says otherwise."""
+
+FORMS = """\
+  memory                        our store in memory
+  sqlite, sqlite:PATH           our SQLite store, in temporary files of its own, or in such files beside PATH
+  python:pkg.module:factory     yours: factory(clock) opens a fresh store"""
+
+_LATER = {
+    "postgres": "the PostgreSQL store",
+    "cmd": "checking an adapter program",
+}
+
+
+class TargetError(Exception):
+    """The target is written wrongly, or names what does not exist."""
+
+
+@contextlib.contextmanager
+def open_target(text: str, deadline: float = DEADLINE) -> Iterator[PythonDoor]:
+    """The door to the target. While it is open, calls of more than ``deadline`` seconds are interrupted; then all that it made is removed.
+
+    Raises `TargetError` or `BrokenTarget`.
+    """
+    with contextlib.ExitStack() as stack:
+        door = PythonDoor(_factory(text, stack), text, deadline)
+        stack.callback(door.close)
+        stack.enter_context(door.alarm())
+        yield door
+
+
+def _factory(text: str, stack: contextlib.ExitStack) -> Factory:
+    kind, colon, rest = text.partition(":")
+    if text == "memory":
+        return MemoryStore
+    if kind == "sqlite" and (rest or not colon):
+        return _sqlite(text, rest, stack)
+    if kind == "python":
+        return _imported(text, rest)
+    if kind in _LATER:
+        raise TargetError(f"target {text!r}: {_LATER[kind]} is not built yet. Targets that are:\n{FORMS}")
+    near = difflib.get_close_matches(kind, ("memory", "sqlite", "python"), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise TargetError(f"unknown target {text!r}.{hint} A target is one of\n{FORMS}")
+
+
+# -- our SQLite store ----------------------------------------------------------------------------------------------------------
+
+
+class _Temporary(SqliteStore):
+    """A store whose file goes when the oracle is done with it."""
+
+    def drop(self) -> None:
+        """Remove the file, and what SQLite keeps beside it."""
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(self._path + suffix).unlink(missing_ok=True)
+
+
+def _sqlite(text: str, path: str, stack: contextlib.ExitStack) -> Factory:
+    """A factory of stores, each in a new file of a new directory, which goes when the stack unwinds."""
+    place = _beside(text, Path(path)) if path else {"prefix": "leasehold-"}
+    try:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True, **place))
+    except OSError as error:
+        raise TargetError(f"target {text!r}: no temporary directory can be made: {error}. Choose another PATH, or set TMPDIR.") from error
+    numbers = itertools.count(1)
+    empty = os.path.join(directory, "empty.db")  # noqa: PTH118 - as below
+
+    def fresh(clock: Clock) -> SqliteStore:
+        """A copy of one empty store: to make each anew would take most of a check, for a dozen syncs of the disk."""
+        if not os.path.exists(empty):  # noqa: PTH110 - this is called thousands of times
+            SqliteStore(empty, clock=clock).close()
+        path = os.path.join(directory, f"store-{next(numbers)}.db")  # noqa: PTH118 - as above
+        shutil.copyfile(empty, path)
+        return _Temporary(path, clock=clock)
+
+    return fresh
+
+
+def _beside(text: str, path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        return {"dir": path, "prefix": "leasehold-"}
+    if path.exists():
+        raise TargetError(
+            f"target {text!r}: {path} exists. A check fills stores of its own and removes them; it never touches a file of yours. "
+            "Give a path that does not exist yet: the stores are made beside it."
+        )
+    if not path.parent.is_dir():
+        raise TargetError(f"target {text!r}: there is no directory {path.parent}. Make it, or give another path.")
+    return {"dir": path.parent, "prefix": path.name + "-"}
+
+
+# -- the user's store ----------------------------------------------------------------------------------------------------------
+
+
+def _imported(text: str, rest: str) -> Factory:
+    module_name, colon, attribute = rest.partition(":")
+    if not (module_name and attribute) or ":" in attribute:
+        raise TargetError(f"target {text!r}: it has to be python:pkg.module:factory, as in python:myapp.stores:open_store")
+    module = _import(text, module_name)
+    factory: Any = module
+    for name in attribute.split("."):
+        if not hasattr(factory, name):
+            near = difflib.get_close_matches(name, [one for one in dir(factory) if not one.startswith("_")], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise TargetError(f"target {text!r}: {module_name} ({_file(module)}) has no {attribute!r}.{hint}")
+        factory = getattr(factory, name)
+    if not callable(factory):
+        raise TargetError(f"target {text!r}: {attribute} is {factory!r}, which cannot be called. It has to be a function that opens a store.")
+    opener: Callable[[Clock], Any] = factory
+    return opener
+
+
+def _import(text: str, name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name == missing or name.startswith(missing + "."):
+            raise TargetError(
+                f"target {text!r}: there is no module {missing!r}, neither installed nor below {here}. "
+                "Run from the directory that holds it, or set PYTHONPATH."
+            ) from error
+        raise BrokenTarget(f"importing {name} failed: it needs the module {missing!r}, which is not installed") from error
+    except Exception as error:
+        raise BrokenTarget(f"importing {name} failed: {brief(error)}") from error
+
+
+def _file(module: Any) -> str:
+    return str(getattr(module, "__file__", None) or "built in")
