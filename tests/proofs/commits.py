@@ -195,7 +195,7 @@ def the_ledger_is_the_sum_of_its_rows(a: Usage, b: Usage, c: Usage, d: Usage) ->
     over="1 lane held, 1 node stored, 1 appended, 1 usage row",
     twins=(
         Twin("commit", "ledger=merged(state.ledger, command.usage),", "ledger=state.ledger,"),
-        Twin("commit", "nodes=applied(state.nodes, command.delta, policies),", ""),
+        Twin("commit", "        nodes=nodes,\n", ""),
         Twin("commit", "command.current_frame, command.delta.leaf, checkpoint, reference)", "command.current_frame, state.head.leaf, checkpoint, reference)"),
         Twin("commit", "reference = CheckpointRef(command.name)", "reference = state.head.checkpoint_ref"),
         Twin("commit", "manifest=stamped(state.manifest, command.session, command.attachments),", ""),

@@ -57,6 +57,7 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
     deadline = door.deadline
     if isinstance(failure.answers[-1], Hung):
         door.deadline = min(deadline, SHORT_DEADLINE)  # each try that still hangs costs this much; the confirmation gets it all
+        seconds = min(seconds, 5 * SHORT_DEADLINE)
     small = Shrinker(door, contract, failure, seconds).shrink()
     door.deadline = deadline
     again = execute(door, contract, small.steps)

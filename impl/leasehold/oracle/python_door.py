@@ -33,7 +33,7 @@ class _Watch(threading.local):
 class PythonDoor:
     """Calls the store's methods directly. A call that does not end within ``deadline`` seconds is interrupted (main thread only)."""
 
-    def __init__(self, factory: Factory, name: str, deadline: float = 5.0) -> None:
+    def __init__(self, factory: Factory, name: str, deadline: float = 3.0) -> None:
         self.name = name
         self.deadline = deadline
         self.virtual = VirtualClock(0)

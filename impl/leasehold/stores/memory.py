@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, takewhile
 from operator import attrgetter
 from threading import Lock
-from typing import NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 from attrs import define
 
@@ -143,66 +142,73 @@ class _Held:
     entries: dict[str, _Entry]
 
 
-_SEQ: Callable[[_Entry], int] = attrgetter("seq")
+_T = TypeVar("_T")
 _SHELF = 512
 
 
-class _BySeq:
-    """Entries by enqueue_seq, on short shelves: to add or remove one moves no more than a shelf, and the first come first."""
+class _Sorted(Generic[_T]):
+    """Things sorted by a key, of which no two are equal, on short shelves: to add or remove one moves no more than a shelf."""
 
-    __slots__ = ("shelves",)
+    __slots__ = ("key", "shelf_key", "shelves")
 
-    def __init__(self) -> None:
-        self.shelves: list[list[_Entry]] = []
+    def __init__(self, key: Callable[[_T], Any]) -> None:
+        self.key = key
+        self.shelf_key: Callable[[list[_T]], Any] = lambda shelf: key(shelf[0])
+        self.shelves: list[list[_T]] = []
 
-    def __iter__(self) -> Iterator[_Entry]:
+    def __iter__(self) -> Iterator[_T]:
         return chain.from_iterable(self.shelves)
 
-    def add(self, entry: _Entry) -> None:
+    def add(self, thing: _T) -> None:
         if not self.shelves:
-            self.shelves.append([entry])
+            self.shelves.append([thing])
             return
-        place = self._place(entry.seq)
+        place = self._place(thing)
         shelf = self.shelves[place]
-        insort(shelf, entry, key=_SEQ)
+        insort(shelf, thing, key=self.key)
         if len(shelf) == 2 * _SHELF:
             self.shelves[place : place + 1] = [shelf[:_SHELF], shelf[_SHELF:]]
 
-    def remove(self, entry: _Entry) -> None:
-        place = self._place(entry.seq)
+    def remove(self, thing: _T) -> None:
+        place = self._place(thing)
         shelf = self.shelves[place]
-        del shelf[bisect_left(shelf, entry.seq, key=_SEQ)]
+        del shelf[bisect_left(shelf, self.key(thing), key=self.key)]
         if not shelf:
             del self.shelves[place]
 
-    def _place(self, seq: int) -> int:
+    def take_while(self, condition: Callable[[_T], bool]) -> list[_T]:
+        """The things from the first on, up to one that does not meet the condition."""
+        return list(takewhile(condition, self))
+
+    def _place(self, thing: _T) -> int:
         if len(self.shelves) == 1:
             return 0
-        return max(bisect_right(self.shelves, seq, key=_first_seq) - 1, 0)
+        return max(bisect_right(self.shelves, self.key(thing), key=self.shelf_key) - 1, 0)
 
 
-def _first_seq(shelf: list[_Entry]) -> int:
-    return shelf[0].seq
+_by_seq = attrgetter("seq")
+_by_ready_at = attrgetter("ready_at", "seq")
+_by_expiry = attrgetter("expires_at", "claim_id")
 
 
 class _Queue:
     """The batches of one session and their indexes.
 
-    Beside ``entries``, an entry is in ``unclaimed`` or in a claim of ``claims``, and it is in ``ready`` or in ``waiting``: a heap
-    by the time at which the entry is a candidate again, from which `candidates` moves it on when that time has come. A heap item
-    whose entry has moved on since is left behind, and dropped when it comes up.
+    Every entry is in ``everything``; in ``unclaimed`` or in a claim, which is in ``claims`` and ``expiring``; and in ``ready`` or,
+    until the time comes at which it is a candidate again, in ``waiting``.
     """
 
-    __slots__ = ("by_source_key", "claims", "entries", "everything", "ready", "unclaimed", "waiting")
+    __slots__ = ("by_source_key", "claims", "entries", "everything", "expiring", "ready", "unclaimed", "waiting")
 
     def __init__(self) -> None:
         self.entries: dict[str, _Entry] = {}
         self.by_source_key: dict[str, _Entry] = {}
         self.claims: dict[str, _Held] = {}
-        self.everything = _BySeq()
-        self.unclaimed = _BySeq()
-        self.ready = _BySeq()
-        self.waiting: list[tuple[int, int, _Entry]] = []
+        self.everything: _Sorted[_Entry] = _Sorted(_by_seq)
+        self.unclaimed: _Sorted[_Entry] = _Sorted(_by_seq)
+        self.ready: _Sorted[_Entry] = _Sorted(_by_seq)
+        self.waiting: _Sorted[_Entry] = _Sorted(_by_ready_at)
+        self.expiring: _Sorted[_Held] = _Sorted(_by_expiry)
 
     def add(self, entry: _Entry, now: int) -> None:
         batch = entry.batch
@@ -223,13 +229,16 @@ class _Queue:
         if batch.source_key is not None:  # P-SOURCE-KEY-REUSE new-batch: the key is free again
             del self.by_source_key[batch.source_key]
 
-    def hold(self, entry: _Entry, held: _Held, now: int) -> None:
-        """Put the batch under a new claim, taking it from an expired one."""
-        self._unshelve(entry)
-        self._detach(entry)
-        entry.claim = held
-        held.entries[entry.batch.batch_id] = entry
-        self._shelve(entry, now)
+    def hold(self, held: _Held, run: Iterable[_Entry], now: int) -> None:
+        """Put the batches of a run under a new claim, taking them from expired ones."""
+        self.claims[held.claim_id] = held
+        self.expiring.add(held)
+        for entry in run:
+            self._unshelve(entry)
+            self._detach(entry)
+            entry.claim = held
+            held.entries[entry.batch.batch_id] = entry
+            self._shelve(entry, now)
 
     def free(self, entry: _Entry, now: int) -> None:
         """Make the batch pending again."""
@@ -241,25 +250,25 @@ class _Queue:
 
     def extend(self, held: _Held, expires_at: int, now: int) -> None:
         """Move a claim's expiry."""
+        self.expiring.remove(held)
         held.expires_at = expires_at
+        self.expiring.add(held)
         for entry in held.entries.values():
             self._unshelve(entry)
             self._shelve(entry, now)
 
     def candidates(self, now: int) -> Iterator[_Entry]:
         """QUEUE-5: the batches that are due and not live-claimed, by enqueue_seq."""
-        waiting = self.waiting
-        while waiting and _due(waiting[0][0], now):
-            at, _, entry = heappop(waiting)
-            if entry.waiting and entry.ready_at == at:
-                entry.waiting = False
-                self.ready.add(entry)
+        for entry in self.waiting.take_while(lambda entry: _due(entry.ready_at, now)):
+            self._unshelve(entry)
+            self._shelve(entry, now)
         return (entry for entry in self.ready if _due(entry.ready_at, now))  # the clock may have stepped back
 
     def pending(self, now: int) -> Iterable[_Entry]:
         """The batches without a live claim, by enqueue_seq."""
-        expired = [entry for held in self.claims.values() if not _live(held.expires_at, now) for entry in held.entries.values()]
-        return sorted(chain(self.unclaimed, expired), key=_SEQ) if expired else self.unclaimed
+        expired = self.expiring.take_while(lambda held: not _live(held.expires_at, now))
+        entries = [entry for held in expired for entry in held.entries.values()]
+        return sorted(chain(self.unclaimed, entries), key=_by_seq) if entries else self.unclaimed
 
     def _ready_at(self, entry: _Entry) -> int:
         """From when on the batch is due and not live-claimed (QUEUE-5, QUEUE-9)."""
@@ -268,19 +277,11 @@ class _Queue:
 
     def _shelve(self, entry: _Entry, now: int) -> None:
         entry.ready_at = self._ready_at(entry)
-        if _due(entry.ready_at, now):
-            self.ready.add(entry)
-            return
-        entry.waiting = True
-        heappush(self.waiting, (entry.ready_at, entry.seq, entry))
-        if len(self.waiting) > 2 * len(self.entries) + 64:
-            self._drop_left_behind()
+        entry.waiting = not _due(entry.ready_at, now)
+        (self.waiting if entry.waiting else self.ready).add(entry)
 
     def _unshelve(self, entry: _Entry) -> None:
-        if entry.waiting:
-            entry.waiting = False
-        else:
-            self.ready.remove(entry)
+        (self.waiting if entry.waiting else self.ready).remove(entry)
 
     def _detach(self, entry: _Entry) -> None:
         held = entry.claim
@@ -290,10 +291,7 @@ class _Queue:
         del held.entries[entry.batch.batch_id]
         if not held.entries:
             del self.claims[held.claim_id]
-
-    def _drop_left_behind(self) -> None:
-        self.waiting = [(entry.ready_at, entry.seq, entry) for entry in self.everything if entry.waiting]
-        heapify(self.waiting)
+            self.expiring.remove(held)
 
 
 class _State:
@@ -793,11 +791,9 @@ class MemoryStore:
         """QUEUE-8, P-CLAIM-FENCE max."""
         fencing_token = max(entry.fencing for entry in run) + 1
         held = _Held(self._mint("claim"), owner_id, self._mint("token"), fencing_token, now, _expiry(now, ttl), {})
-        queue = self._state.queues[session_id]
-        queue.claims[held.claim_id] = held
         for entry in run:
             entry.fencing = fencing_token
-            queue.hold(entry, held, now)
+        self._state.queues[session_id].hold(held, run, now)
         return self._claim_record(session_id, held, tuple([entry.batch for entry in run]))
 
     def _claim_record(self, session_id: str, held: _Held, batches: tuple[Batch, ...]) -> Claim:

@@ -145,7 +145,7 @@ UPDATE lane SET owner_id = NULL, lease_token = NULL, claimed_at = NULL, expires_
 SELECT head.session_id, head.head_revision,
        lane.fencing_token, lane.owner_id, lane.lease_token, lane.claimed_at, lane.expires_at,
        stamp.turn_commit_hash, stamp.head_revision, stamp.checkpoint_ref, stamp.manifest
-FROM (SELECT 1) LEFT JOIN head ON head.id = 1 LEFT JOIN lane ON lane.session_id = ?
+FROM (SELECT 1) AS one_row LEFT JOIN head ON head.id = 1 LEFT JOIN lane ON lane.session_id = ?
      LEFT JOIN stamp ON stamp.session_id = ? AND stamp.turn_id = ?
 
 -- name: head_put

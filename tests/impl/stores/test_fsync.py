@@ -1,6 +1,7 @@
 """How often SQLite asks the disk to be sure: once per accepted write with synchronous FULL, never with NORMAL.
 
-The calls are counted by a library that stands before libc's. A child process runs with it, and reports the count around each operation.
+The calls are counted by a library that stands before libc's. A child process runs with it, and reports
+the count around each operation.
 """
 
 from __future__ import annotations
@@ -81,13 +82,13 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("counter")
     source, library = directory / "counter.c", directory / "counter.so"
     source.write_text(COUNTER)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
     return library
 
 
 def counts(counter: Path, path: Path, synchronous: str, journal_mode: str = "WAL") -> dict[str, int]:
     environment = os.environ | {"LD_PRELOAD": str(counter), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", CHILD, path, synchronous, journal_mode]
+    command = [sys.executable, "-c", CHILD, str(path), synchronous, journal_mode]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     assert found.pop("twin: a sync more") == 2, "the counter does not count"

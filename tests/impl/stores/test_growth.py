@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from attrs import evolve, frozen
+from attrs import frozen
 
 from leasehold.records import ActivePath, Append, FullGraph, Node, ReplaceFull
 from leasehold.store import Store, VirtualClock
@@ -27,15 +27,18 @@ from tests.impl.stores.samples import HOUR, SESSION, claim_of, commit_of, draft_
 
 STATEMENTS = load_statements("sqlite.sql")
 RETURNS_EVERYTHING = {
-    "nodes_full": "node",
-    "usage_list": "usage",
-    "bodies_count": "body",
-    "bodies_keep": "body",
-    "table_count": "sqlite_master",
+    "SCAN node": "nodes_full",
+    "SCAN node USING INDEX node_tombstoned": "nodes_vacuum",
+    "SCAN usage": "usage_list",
+    "SCAN body": "bodies_keep",
+    "SCAN body USING COVERING INDEX sqlite_autoindex_body_1": "bodies_count",
+    "SCAN sqlite_master": "table_count",
+    "SEARCH batch USING INDEX batch_state (session_id=?)": "batch_list",
 }
-"""Statements that are meant to go through a whole table, and which."""
+"""Steps that go through a whole table, or all of a session's batches, and the statements that return what they find there."""
+NO_TABLE = ("SCAN path", "SCAN one_row", "SCAN CONSTANT ROW")
 
-SMALL, LARGE = 50, 3_000
+SMALL, LARGE = 50, 1_500
 
 
 # SQLite: the plans.
@@ -43,17 +46,18 @@ SMALL, LARGE = 50, 3_000
 
 def plan_of(connection: sqlite3.Connection, statement: str) -> list[str]:
     arguments = (None,) * statement.count("?")
-    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", arguments)]
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", arguments)
+    return [row[3].replace(" TABLE ", " ") for row in plan]  # older releases of SQLite say SCAN TABLE node
 
 
 def complaints(connection: sqlite3.Connection, statements: Mapping[str, str]) -> list[str]:
-    """Steps of plans that go through a table, an index or a sorted copy of what was found."""
+    """Steps of plans that go through more than they return, or through a sorted copy of it."""
     found = []
     for name, statement in statements.items():
         for step in plan_of(connection, statement):
-            allowed = step.startswith(f"SCAN {RETURNS_EVERYTHING.get(name, '-')}") or step in ("SCAN path", "SCAN CONSTANT ROW")
-            sorts = step.startswith("USE TEMP B-TREE")
-            if (step.startswith("SCAN") and not allowed) or sorts:
+            wide = step.startswith(("SCAN", "USE TEMP B-TREE")) or step.endswith("(session_id=?)")
+            harmless = step in NO_TABLE or name in RETURNS_EVERYTHING.get(step, "").split() or step.startswith("SEARCH lane ")
+            if wide and not harmless:
                 found.append(f"{name}: {step}")
     return found
 
@@ -78,12 +82,12 @@ def test_no_statement_scans(empty_file: sqlite3.Connection) -> None:
     ("name", "steps"),
     [
         ("batch_candidates", ["SEARCH batch USING INDEX batch_state (session_id=? AND state=? AND wake_at=?)"]),
-        ("batch_wake", ["SEARCH batch USING COVERING INDEX batch_state (session_id=? AND state=? AND wake_at<?)"]),
+        ("batch_wake", ["SEARCH batch USING INDEX batch_state (session_id=? AND state=? AND wake_at<?)"]),
         ("batch_by_source_key", ["SEARCH batch USING INDEX batch_source_key (session_id=? AND source_key=?)"]),
         ("batch_by_seq", ["SEARCH batch USING INTEGER PRIMARY KEY (rowid=?)"]),
         ("claim_get", ["SEARCH batch USING INDEX batch_claim (claim_id=?)"]),
         ("node_get", ["SEARCH node USING INDEX sqlite_autoindex_node_1 (node_id=?)"]),
-        ("nodes_vacuum", ["SCAN node USING COVERING INDEX node_tombstoned"]),
+        ("nodes_vacuum", ["SCAN node USING INDEX node_tombstoned"]),
         ("attachment_uncommitted", ["SEARCH attachment USING INDEX attachment_uncommitted (intent_at<?)"]),
     ],
 )
@@ -125,7 +129,7 @@ class Prepared:
 
 
 def fill_queue(prepared: Prepared) -> None:
-    """``size`` batches live-claimed, then ``size`` not due, of which each has a source key, then three ready ones; another session's too."""
+    """``size`` batches live-claimed, ``size`` not due, with source keys, and three ready ones; among them another session's."""
     store, fence = prepared.store, prepared.fence()
     for _ in range(prepared.size):
         store.enqueue_queued_work(draft_of(slot_policy="join"))
@@ -135,6 +139,16 @@ def fill_queue(prepared: Prepared) -> None:
         store.enqueue_queued_work(draft_of(session_id="other"))
     for _ in range(3):
         store.enqueue_queued_work(draft_of("ready", slot_policy="join", merge_key="payload_default"))
+
+
+def fill_claims(prepared: Prepared) -> None:
+    """``size`` batches, each under a live claim of its own, then three ready ones."""
+    store, fence = prepared.store, prepared.fence()
+    for _ in range(prepared.size):
+        store.enqueue_queued_work(draft_of())
+        claim_of(store, fence)
+    for _ in range(3):
+        store.enqueue_queued_work(draft_of("ready"))
 
 
 def fill_graph(prepared: Prepared) -> None:
@@ -176,6 +190,11 @@ def list_a_little(prepared: Prepared) -> None:
     assert len(prepared.store.list_pending_queued_work("little")) == 1
 
 
+def list_what_is_pending(prepared: Prepared) -> None:
+    claim_of(prepared.store, prepared.fence(), ttl=0)
+    assert len(prepared.store.list_pending_queued_work(SESSION)) == 3
+
+
 def load_one_path(prepared: Prepared) -> None:
     read = prepared.store.load_session(ActivePath())
     assert read is not None
@@ -209,6 +228,7 @@ CASES: list[tuple[Callable[[Prepared], None], Callable[[Prepared], None]]] = [
     (fill_queue, claim_and_complete),
     (fill_queue, enqueue_known_and_new),
     (fill_queue, list_a_little),
+    (fill_claims, list_what_is_pending),
     (fill_graph, load_one_path),
     (fill_graph, append_and_tombstone),
     (fill_manifest, list_open_attachments),
@@ -289,4 +309,4 @@ def test_twin_what_returns_everything_grows(
 ) -> None:
     small = sqlite_steps(tmp_path / "small.db", SMALL, fill, operation)
     assert sqlite_steps(tmp_path / "large.db", LARGE, fill, operation) > 10 * small
-    assert python_steps(LARGE, fill, operation) > 10 * python_steps(SMALL, fill, operation)
+    assert python_steps(LARGE, fill, operation) > 5 * python_steps(SMALL, fill, operation)

@@ -1,0 +1,81 @@
+"""A failing run told again, step by step: the call, what the model allowed, what the store answered.
+
+Nothing is sent to a store: the recorded answers are bound anew, so that every step can be shown in the store's own words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from attrs import frozen
+
+from leasehold.oracle.answers import Answer, BrokenTarget, Skip
+from leasehold.oracle.binding import Binding, Unbound
+from leasehold.oracle.judge import judge
+from leasehold.oracle.moment import Mismatch, Moment
+from leasehold.oracle.run import BOUND, START, Failure, Reopen
+from leasehold_model.ids import Millis
+from leasehold_model.machine import Command, Response, initial, step
+
+EVER = (-(2**62), 2**62)
+"""A real clock's span that fits any time."""
+
+
+@frozen
+class Line:
+    """One step. ``op`` empty: the store was closed and opened again. ``args`` None: the call could not be told."""
+
+    number: int
+    at: int
+    handle: int
+    action: Command | Reopen
+    op: str
+    args: tuple[Any, ...] | None
+    response: Response | None
+    answer: Answer | None
+    broken: bool
+
+
+@frozen
+class Story:
+    """A failing run. ``start``: the time from which the others are counted, in milliseconds since the epoch."""
+
+    lines: tuple[Line, ...]
+    mismatch: Mismatch
+    binding: Binding
+    start: int
+    real: bool
+
+
+def tell(failure: Failure) -> Story:
+    """The story of a failure."""
+    contract, binding = failure.moment.contract, Binding()
+    real = failure.moment.span is not None
+    state = initial(contract, BOUND)
+    lines = []
+    last = len(failure.steps)
+    for number, (one, answer) in enumerate(zip(failure.steps, failure.answers, strict=True), start=1):
+        if isinstance(one.action, Reopen):
+            lines.append(Line(number, one.at, one.handle, one.action, "", (), None, answer, False))
+            continue
+        after, response = step(state, one.action, Millis(one.at), contract)
+        op, args = _call(binding, one.action)
+        broken = number == last
+        if broken:
+            response = failure.moment.response
+        elif answer is not None and not isinstance(answer, Skip):
+            moment = Moment(op, one.action, one.at, state, after, response, contract, EVER if real else None)
+            with contextlib.suppress(BrokenTarget):
+                judge(binding, moment, answer)
+            state = after
+        op = failure.moment.op if broken else op
+        lines.append(Line(number, one.at, one.handle, one.action, op, args, response, answer, broken))
+    return Story(tuple(lines), failure.mismatch, binding, failure.steps[0].at if real else START, real)
+
+
+def _call(binding: Binding, command: Command) -> tuple[str, tuple[Any, ...] | None]:
+    try:
+        return binding.call(command)
+    except Unbound:
+        return type(command).__name__, None

@@ -1,0 +1,382 @@
+"""Calls, answers and what the model allows in few words: short names for long ids, times counted from the start of the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from leasehold import records
+from leasehold.oracle import vocabulary as word
+from leasehold.oracle.answers import Answer, Err, Hung, Ok, Skip, Unknown
+from leasehold.report.story import Line, Story
+from leasehold_model import attachment, claim, commit, graph, lease, outcome, queue
+from leasehold_model.decisions import MAX_MS
+from leasehold_model.machine import Response
+from leasehold_model.state import Batch, Lane
+
+LONG = 12
+"""An id of more characters than this gets a short name."""
+
+WHOLE = 160
+"""How much of a value that no rule knows is shown."""
+
+SHORT = {
+    "load_session": "load",
+    "load_node": "load_node",
+    "commit_runtime_state": "commit",
+    "try_claim_session_execution_lease": "try_claim",
+    "renew_session_execution_lease": "renew",
+    "release_session_execution_lease": "release",
+    "enqueue_queued_work": "enqueue",
+    "claim_ready_queued_work": "claim_ready",
+    "claim_ready_queued_work_by_batch_ids": "claim_by_ids",
+    "renew_queued_work_claim": "renew_claim",
+    "abandon_queued_work_claim": "abandon_claim",
+    "cancel_queued_work_batch": "cancel",
+    "list_queued_work": "list",
+    "list_pending_queued_work": "list_pending",
+    "save_session_meta": "save_meta",
+    "load_session_meta": "load_meta",
+    "tombstone_nodes": "tombstone",
+    "gc_unreachable": "gc",
+}
+"""Operations by the short names that the contract uses."""
+
+_EPOCH = re.compile(r"(?<![\w.-])\d{13,19}(?![\w.])")
+_NEAR = 10**11
+
+
+def short_op(op: str) -> str:
+    """The operation's short name."""
+    return SHORT.get(op, op)
+
+
+class Words:
+    """The words for one story."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.legend: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        for line in story.lines:
+            if isinstance(line.answer, Ok):
+                self._learn(line.answer.value)
+
+    def _learn(self, value: Any) -> None:
+        """Give short names in the order of appearance."""
+        for member in value if isinstance(value, list | tuple) else (value,):
+            for field, kind in (("batch_id", "b"), ("claim_id", "c"), ("lease_token", "t"), ("checkpoint_ref", "p")):
+                self.id(kind, getattr(member, field, None))
+            if isinstance(member, records.Claim):
+                self._learn(member.batches)
+            if isinstance(member, records.CommitResult):
+                for part in ("tool_state", "plugin_snapshot", "execution_state"):
+                    self.id("r", getattr(member.manifest, part + "_ref", None))
+
+    # -- ids and times ---------------------------------------------------------------------------------------------------
+
+    def id(self, kind: str, text: Any) -> str:
+        """An id by its short name, if it is long: ``b`` batch, ``c`` claim, ``t`` token, ``p`` checkpoint, ``r`` content reference."""
+        if not isinstance(text, str):
+            return "none" if text is None else brief(text)
+        if len(text) <= LONG or text.startswith("forged-"):
+            return text
+        if text not in self._names:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._names[text] = name = f"{kind}{self._counts[kind]}"
+            self.legend[name] = middle(text)
+        return self._names[text]
+
+    def time(self, at: Any) -> str:
+        """A time, counted in milliseconds from the start of the run."""
+        if type(at) is not int:
+            return brief(at)
+        if at == MAX_MS:
+            return "2^63-1"
+        return f"{at - self.story.start:+d}" if abs(at - self.story.start) < _NEAR else str(at)
+
+    def text(self, text: str) -> str:
+        """Text with the same short names and times in it."""
+        for long in sorted(self._names, key=len, reverse=True):
+            text = text.replace(f"'{long}'", self._names[long]).replace(long, self._names[long])
+        return _EPOCH.sub(lambda match: self.time(int(match[0])), text)
+
+    # -- calls -------------------------------------------------------------------------------------------------------------
+
+    def call(self, line: Line) -> str:
+        """The call with its arguments; what is plain is left out."""
+        if not line.op:
+            return "close every handle, reopen"
+        if line.args is None:
+            return f"{line.op} (names what was never shown)"
+        return f"{short_op(line.op)}({', '.join(self._args(line.op, line.args))})"
+
+    def _args(self, op: str, args: tuple[Any, ...]) -> Iterable[str]:
+        match op, args:
+            case "commit_runtime_state", (records.Commit() as given,):
+                return self._commit(given)
+            case "enqueue_queued_work", (records.BatchDraft() as draft,):
+                return self._draft(draft)
+            case "try_claim_session_execution_lease", (session, owner, ttl):
+                return session, owner, _ttl(ttl)
+            case "claim_ready_queued_work", (session, fence, owner, boundary, ttl, limit):
+                return session, self._fence(fence), f"for {owner}", boundary, _ttl(ttl), f"max {limit}"
+            case "claim_ready_queued_work_by_batch_ids", (session, fence, owner, boundary, ttl, ids):
+                return session, self._fence(fence), f"for {owner}", boundary, _ttl(ttl), self._ids("b", ids)
+            case "load_session", (scope,):
+                if isinstance(scope, records.FullGraph):
+                    return ("full graph",)
+                return (f"path to {scope.leaf_node_id}" if scope.leaf_node_id else "active path",)
+            case "cancel_queued_work_batch", (session, batch):
+                return session, self.id("b", batch)
+            case "list_uncommitted", (older_than,):
+                return (f"up to {self.time(older_than)}",)
+            case "renew_queued_work_claim" | "renew_session_execution_lease", (held, ttl):
+                return self._value(held), _ttl(ttl)
+        return tuple(self._value(argument) for argument in args)
+
+    def _draft(self, draft: records.BatchDraft) -> Iterable[str]:
+        yield draft.session_id
+        if draft.slot_policy != "join":
+            yield draft.slot_policy
+        if draft.delivery_policy != "earliest_safe_boundary":
+            yield draft.delivery_policy
+        if draft.merge_key != "never":
+            yield f"merge {_merge(draft.merge_key)}"
+        if draft.available_at_ms:
+            yield f"due {self.time(draft.available_at_ms)}"
+        if draft.source_key is not None:
+            yield f"key {draft.source_key}"
+
+    def _commit(self, given: records.Commit) -> Iterable[str]:
+        yield given.session_id
+        yield self._fence(given.session_execution_lease)
+        if given.expected_head_revision is not None:
+            yield f"expects revision {given.expected_head_revision}"
+        delta = given.graph
+        if not isinstance(delta, records.Unchanged):
+            kind = "append" if isinstance(delta, records.Append) else "replace by"
+            yield f"{kind} {'; '.join(map(_node, delta.nodes)) or 'nothing'}"
+        if delta.leaf_node_id or not isinstance(delta, records.Unchanged):
+            yield f"leaf {delta.leaf_node_id or 'none'}"
+        yield from self._parts(given.checkpoint)
+        for row in given.usage_deltas:
+            yield _usage(row)
+        for done in given.completed_queue_claims:
+            whose = "" if done.session_id == given.session_id else f" of {done.session_id}"
+            yield f"done {self.id('c', done.claim_id)} {self.id('t', done.lease_token)}{whose} {self._ids('b', done.batch_ids)}"
+        if given.committed_attachment_ids:
+            yield f"stamps {', '.join(given.committed_attachment_ids)}"
+        if given.turn_commit is not None:
+            turn = given.turn_commit
+            whose = "" if turn.session_id == given.session_id else f" of {turn.session_id}"
+            yield f"{turn.turn_id}{whose} hash {turn.turn_commit_hash.lstrip('0') or '0'}"
+        if given.release_session_execution_lease is not None:
+            yield f"releases {self._fence(given.release_session_execution_lease)}"
+
+    def _parts(self, checkpoint: records.Checkpoint) -> Iterable[str]:
+        for name in ("tool_state", "plugin_snapshot", "execution_state"):
+            body, ref = getattr(checkpoint, name), getattr(checkpoint, name + "_ref")
+            if body is not None or ref is not None:
+                known = [] if ref is None else [f"reference {self.id('r', ref)}"]
+                yield f"{name}: {' and '.join([*(['a body'] if body is not None else []), *known])}"
+
+    # -- answers -----------------------------------------------------------------------------------------------------------
+
+    def answer(self, line: Line) -> str:
+        """What the store answered."""
+        answer: Answer | None = line.answer
+        match answer:
+            case None:
+                return "reopened"
+            case Ok(value):
+                return self._ok(line, value)
+            case Err(code, message, _, untyped):
+                return message.partition(", which is no ")[0].partition("\n")[0] if untyped else f"refused: {code}"
+            case Hung(seconds):
+                return f"nothing within {seconds:g} s"
+            case Skip(reason):
+                return f"not offered: {reason}"
+            case Unknown(message):
+                return f"indefinite: {message}"
+
+    def _ok(self, line: Line, value: Any) -> str:
+        if value is None:
+            return "ok" if isinstance(line.response, outcome.Done) else "null"
+        if isinstance(line.response, outcome.Done) and not isinstance(value, _RECORDS):
+            return "ok"
+        return self._value(value)
+
+    def _value(self, value: Any) -> str:
+        """Any record in few words; anything else as Python writes it."""
+        try:
+            return self._record(value)
+        except (AttributeError, TypeError, ValueError):  # a record with something odd in it
+            return self.text(brief(value))
+
+    def _record(self, value: Any) -> str:
+        match value:
+            case records.Fence():
+                return self._fence(value)
+            case records.Lease():
+                return (
+                    f"lease {self.id('t', value.lease_token)} #{value.fencing_token} of {_whose(value.session_id)}{value.owner_id}, "
+                    f"until {self.time(value.expires_at_epoch_ms)}"
+                )
+            case records.Claim():
+                held = f"claim {self.id('c', value.claim_id)} {self.id('t', value.lease_token)} #{value.fencing_token}"
+                batches = self._ids("b", [batch.batch_id for batch in value.batches])
+                return f"{held} on {batches}, until {self.time(value.expires_at_epoch_ms)}"
+            case records.Batch():
+                key = f", key {value.source_key}" if value.source_key is not None else ""
+                return f"batch {self.id('b', value.batch_id)}, seq {value.enqueue_seq}{key}"
+            case records.CommitResult():
+                return f"revision {value.head_revision}, checkpoint {self.id('p', value.checkpoint_ref)}"
+            case records.Read():
+                return self._read(value)
+            case records.Node():
+                return _node(value)
+            case records.SessionMeta():
+                return f"meta of {value.session_name!r}"
+            case records.VacuumReport():
+                return f"removed {value.removed_node_count}"
+            case records.GcReport():
+                return f"kept {value.retained_blob_count}, deleted {value.deleted_blob_count}"
+            case records.Intent():
+                return (
+                    f"{value.attachment_id}, {value.session_id}, {_uri(value.canonical_uri)}, at {self.time(value.intent_at_epoch_ms)}"
+                )
+            case records.ManifestEntry():
+                return f"{value.attachment_id} of {value.session_id} {_uri(value.canonical_uri)}"
+            case list() | tuple():
+                if value and isinstance(value[0], records.Batch):
+                    return self._ids("b", [batch.batch_id for batch in value])
+                return f"[{', '.join(map(self._value, value))}]"
+            case str():
+                return self.text(value)
+        return self.text(brief(value))
+
+    def _read(self, value: records.Read) -> str:
+        nodes = ", ".join(node.node_id for node in value.graph.nodes)
+        rows = "".join(f"; {_usage(row)}" for row in value.token_ledger)
+        return f"revision {value.head_revision}; nodes [{middle(nodes, 60)}]; leaf {value.graph.leaf_node_id or 'none'}{rows}"
+
+    def _fence(self, fence: records.Fence | None) -> str:
+        if fence is None:
+            return "no lease"
+        owner = _whose(fence.session_id) + fence.owner_id
+        return f"{owner}: {self.id('t', fence.lease_token)} #{fence.fencing_token}"
+
+    def _ids(self, kind: str, ids: Iterable[Any]) -> str:
+        return f"[{', '.join(self.id(kind, one) for one in ids)}]"
+
+    # -- what the model allows -------------------------------------------------------------------------------------------------
+
+    def allowed(self, response: Response | None) -> str:
+        """What the model allows."""
+        match response:
+            case None:
+                return "reopens"
+            case outcome.Refused(_, code):
+                return f"refused: {code or 'any error'}"
+            case outcome.Absent():
+                return "null"
+            case outcome.Done():
+                return "ok"
+            case outcome.Silent(why):
+                return f"anything: {why}"
+            case lease.Leased(_, lane):
+                return self._lane(lane)
+            case queue.Queued(_, batch):
+                key = word.source_key(batch.source)
+                return f"batch {self._batch(batch)}{f', key {key}' if key else ''}"
+            case queue.Listed(_, batches):
+                return f"[{', '.join(map(self._batch, batches))}]"
+            case claim.Claimed(_, hold, _, batches):
+                known = self.story.binding.claims.get(hold.claim)
+                what = (
+                    f"claim {self.id('c', known.claim_id)} {self.id('t', known.lease_token)} #{known.fencing_token}"
+                    if known
+                    else "a fresh claim"
+                )
+                return f"{what} on [{', '.join(map(self._batch, batches))}], until {self.time(int(hold.expires_at))}"
+            case commit.Committed(_, revision, ref):
+                known_ref = self.story.binding.checkpoint_refs.get(ref)
+                return f"revision {revision}, " + (f"checkpoint {self.id('p', known_ref)}" if known_ref else "a checkpoint")
+            case graph.Loaded():
+                return self._loaded(response)
+            case graph.FoundNode(_, node):
+                return _node(word.node(node))
+            case graph.Vacuumed(_, at_most):
+                return f"removed, {at_most} at most" if at_most else "removed 0"
+            case attachment.Uncommitted(_, entries):
+                rows = (f"{word.attachment(e.attachment)} of {word.session(e.session)} {_uri(word.uri(e.uri))}" for e in entries)
+                return f"[{', '.join(rows)}]"
+            case attachment.FoundMeta(_, meta):
+                return f"meta of {word.meta(meta).session_name!r}"
+
+    def _loaded(self, loaded: graph.Loaded) -> str:
+        nodes = ", ".join(word.node_id(node.node) for node in loaded.nodes)
+        shown = "any nodes" if loaded.path_open else f"nodes [{middle(nodes, 60)}]"
+        leaf = word.node_id(loaded.leaf) if loaded.leaf else "none"
+        rows = "".join(f"; {_usage(word.usage(row))}" for row in loaded.ledger)
+        return f"revision {loaded.revision}; {shown}; leaf {leaf}{rows}"
+
+    def _lane(self, lane: Lane) -> str:
+        token = self.story.binding.tokens.get(lane.token)
+        number = self.story.binding.fences.get(lane.session, {}).get(lane.fencing)
+        what = f"lease {self.id('t', token)}" if token else "a fresh lease"
+        owner = _whose(word.session(lane.session)) + word.owner(lane.owner)
+        fencing = f" #{number}" if number is not None and token else ""
+        return f"{what}{fencing} of {owner}, until {self.time(int(lane.expires_at))}"
+
+    def _batch(self, batch: Batch) -> str:
+        known = self.story.binding.batches.get(batch.batch)
+        return self.id("b", known.batch_id) if known else "a fresh one"
+
+
+_RECORDS = (records.Lease, records.Claim, records.Batch, records.CommitResult, records.Read, records.GcReport, records.VacuumReport)
+
+
+def middle(text: str, most: int = 24) -> str:
+    """Text with its middle left out, if it is long."""
+    if len(text) <= most:
+        return text
+    half = (most - 3) // 2
+    return f"{text[: most - 3 - half]}...{text[-half:]}"
+
+
+def brief(value: Any) -> str:
+    """A value as Python writes it, cut where it gets long."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a store may return anything
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= WHOLE else text[: WHOLE - 3] + "..."
+
+
+def _whose(session: Any) -> str:
+    return "" if session == word.session(1) else f"{session}/"
+
+
+def _ttl(ttl: Any) -> str:
+    return "ttl 2^63-1" if ttl == MAX_MS else f"ttl {ttl}"
+
+
+def _merge(key: records.MergeKey) -> str:
+    return key.group if isinstance(key, records.Group) else key
+
+
+def _uri(uri: str) -> str:
+    return re.sub(r":0{8,}", ":", uri)
+
+
+def _node(node: records.Node) -> str:
+    return f"{node.node_id} (parent {node.parent_node_id})" if node.parent_node_id else node.node_id
+
+
+def _usage(row: records.UsageRow) -> str:
+    counts = (row.input_tokens, row.output_tokens, row.cached_input_tokens, row.reasoning_tokens)
+    return f"usage {row.source} {row.model} {'/'.join(map(str, counts))}"
