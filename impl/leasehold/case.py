@@ -1,7 +1,7 @@
 """Cases: a broken rule and the shortest run that shows it, saved as JSON, loaded, and run again.
 
-A case keeps the run twice: as commands in the model's numbers, which is what runs again on any store, and beside each as the operation,
-the arguments and the answer in the JSON of the adapter protocol, for people. Only the first is read back.
+A case keeps the run twice: as commands in the model's numbers, which is what runs again on any store, and beside each as the
+operation, the arguments and the answer in the JSON of the adapter protocol, for people. Only the first is read back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from leasehold.report.words import brief, short_op
 from leasehold.store import Capabilities
 from leasehold.wire.codec import ShapeError, encode_args, encode_result
 from leasehold_model.machine import Command, Contract
-from leasehold_model.policy import POINTS, Policies, choose, option
+from leasehold_model.policy import POINTS, SEED, Policies, choose, option
 from leasehold_model.requirements import STATEMENTS
 
 FORMAT = 1
@@ -56,7 +56,7 @@ class Case:
     leasehold: str = __version__
     target: str = ""
     capabilities: Mapping[str, Json] = field(factory=dict)
-    policies: Policies = Policies()
+    policies: Policies = SEED.recommended
     manifest: Literal["persistent", "noop"] = "persistent"
     steps: Run = ()
     shown: tuple[Mapping[str, Json], ...] = ()
@@ -73,7 +73,7 @@ class Case:
         return Contract(policies=self.policies, persistent_manifest=self.manifest == "persistent")
 
 
-# -- making and saving -------------------------------------------------------------------------------------------------------------
+# -- making and saving -----------------------------------------------------------------------------------------------------------
 
 
 def case_of(finding: Finding | RaceFinding, target: str, capabilities: Capabilities, contract: Contract) -> Case:
@@ -85,7 +85,7 @@ def case_of(finding: Finding | RaceFinding, target: str, capabilities: Capabilit
         "manifest": "persistent" if contract.persistent_manifest else "noop",
     }
     if isinstance(finding, RaceFinding):
-        kind = "tier" if finding.requirement == "TIER-1" else "race"
+        kind: Kind = "tier" if finding.requirement == "TIER-1" else "race"
         return Case(requirement=finding.requirement, message=finding.message, kind=kind, **common)
     wrong = finding.failure.mismatch
     return Case(
@@ -110,7 +110,8 @@ def message(finding: Finding) -> str:
     wrong = finding.failure.mismatch
     last = finding.failure.moment.op
     what = last if wrong.where == last else f"{wrong.where} of {last}"
-    return f"step {len(finding.failure.steps)}, {what}: the model allows {_line(wrong.allowed)}, the store answered {_line(wrong.given)}"
+    number = len(finding.failure.steps)
+    return f"step {number}, {what}: the model allows {_line(wrong.allowed)}, the store answered {_line(wrong.given)}"
 
 
 def _line(text: str) -> str:
@@ -195,7 +196,7 @@ def save(case: Case, directory: Path) -> Path:
     return path
 
 
-# -- loading -------------------------------------------------------------------------------------------------------------------------
+# -- loading ---------------------------------------------------------------------------------------------------------------------
 
 
 def load(path: Path | str) -> Case:
@@ -226,7 +227,9 @@ def _case(value: Json) -> Case:
         raise ShapeError("", "it is no case: an object with the members format and steps was expected")
     if value["format"] != FORMAT:
         made = value.get("leasehold", "another version")
-        raise ShapeError("", f"it has format {value['format']!r}, and this leasehold {__version__} reads format {FORMAT}. Use leasehold {made}.")
+        raise ShapeError(
+            "format", f"{value['format']!r} cannot be read: leasehold {__version__} reads {FORMAT}. Use leasehold {made}."
+        )
     kind = value.get("kind", "run")
     if kind not in get_args(Kind):
         raise ShapeError("kind", f"one of {', '.join(get_args(Kind))} was expected, got {kind!r}")
@@ -285,7 +288,7 @@ def _step(value: Json, path: str) -> Step:
         raise error.below(path) from None
 
 
-# -- commands as JSON: the members of the model's records, with the record's name as their type -------------------------------------
+# -- commands as JSON: the members of the model's records, with the record's name as their type ----------------------------------
 
 COMMANDS: dict[str, type] = {one.__name__: one for one in (*get_args(Command), Reopen)}
 """Type tag -> command."""
@@ -328,12 +331,12 @@ def _decode_record(kind: Any, value: Json, path: str) -> Any:
     return kind(**{name: _decode(hints[name], value[name], f"{path}.{name}") for name in names})
 
 
-# -- running again ---------------------------------------------------------------------------------------------------------------------
+# -- running again ---------------------------------------------------------------------------------------------------------------
 
 
 @frozen(kw_only=True)
 class Replayed:
-    """What became of a case on a target. ``finding``: what it breaks now. ``differing``: policy points where the target is not as it was."""
+    """What became of a case on a target. ``finding``: what it breaks now. ``differing``: where the target is not as the case says."""
 
     case: Case
     verdict: Verdict
@@ -355,8 +358,9 @@ def replay(case: Case, door: Door, contract: Contract) -> Replayed:
         for point in POINTS
         if option(contract.policies, point) != option(case.policies, point)
     )
-    if contract.persistent_manifest != (case.manifest == "persistent"):
-        differing += (f"the manifest is {'persistent' if contract.persistent_manifest else 'a declared no-op'} here and was {case.manifest}",)
+    manifest = "persistent" if contract.persistent_manifest else "noop"
+    if manifest != case.manifest:
+        differing += (f"the manifest is {manifest} here and was {case.manifest}",)
     if case.kind != "run":
         found = _again(case, door)
         return Replayed(case=case, verdict="violates" if found else "conforms", finding=found, differing=differing)
@@ -404,7 +408,7 @@ def _again(case: Case, door: Door) -> RaceFinding | None:
 
 
 def replay_case(case: Path | str | Mapping[str, Json], door: Door) -> None:
-    """Run a case, given as a path or as the value of its file, and raise `AssertionError` with the report if the store breaks a rule."""
+    """Run a case, given as a path or as the value of its file. Raises `AssertionError` with the report if the store breaks a rule."""
     from leasehold.report.text import replayed_text  # noqa: PLC0415 - the report knows cases, so it is imported late
 
     loaded = load(case) if isinstance(case, Path | str) else from_json(case)
@@ -414,7 +418,7 @@ def replay_case(case: Path | str | Mapping[str, Json], door: Door) -> None:
         raise AssertionError(replayed_text(again, door.name))
 
 
-# -- as a test -------------------------------------------------------------------------------------------------------------------------
+# -- as a test -------------------------------------------------------------------------------------------------------------------
 
 
 def as_pytest(case: Case, path: Path | str | None = None) -> str:

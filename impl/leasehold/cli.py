@@ -2,35 +2,319 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
+import secrets
+import shlex
+import signal
 import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, TextIO
 
 import click
-from rich.console import Console
 
+from leasehold import __version__
+from leasehold.case import DIRECTORY, CaseError, Replayed, case_of, load, prepare, replay, save
 from leasehold.oracle.answers import BrokenTarget
-from leasehold.oracle.check import Options, check
+from leasehold.oracle.check import Options, RaceFinding, Report, check
+from leasehold.oracle.findings import Finding
+from leasehold.report.json import Violation, broken_json, check_json, probe_json, replay_json
 from leasehold.report.progress import Progress
-from leasehold.report.text import show
-from leasehold.targets import open_target
+from leasehold.report.text import Asked, printer, show, show_broken, show_probe, show_replayed
+from leasehold.targets import DEADLINE, TargetError, open_target
+
+CONFORMS, VIOLATES, INCONCLUSIVE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
+
+EXIT_CODES = {"conforms": CONFORMS, "violates": VIOLATES, "inconclusive": INCONCLUSIVE, "broken": BROKEN}
+
+STANDARD_OUTPUT = "-"
 
 
-@click.group()
+class _Commands(click.Group):
+    """Commands that return their exit code. Whatever is wrong, the user reads what, where and what to do, and no traceback."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
+        """Run a command, and exit."""
+        extra.pop("standalone_mode", None)
+        try:
+            with _terminated_is_interrupted():
+                code = super().main(args, prog_name, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            error.show()
+            code = USAGE
+        except (TargetError, CaseError) as error:
+            click.echo(f"Error: {error}", err=True)
+            code = USAGE
+        except BrokenTarget as error:
+            show_broken(printer(sys.stderr), "the target", str(error))
+            code = BROKEN
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            code = INTERRUPTED
+        except BrokenPipeError:
+            code = _closed_output()
+        except Exception:  # noqa: BLE001 - a fault of ours must not look like a verdict
+            traceback.print_exc()
+            click.echo("leasehold itself failed, which says nothing about the store. Please report the lines above.", err=True)
+            code = BROKEN
+        sys.exit(code)
+
+
+class _Command(click.Command):
+    """A command whose target may be an adapter program, written last, after ``--``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Turn ``-- CMD ARG...`` into the one target ``cmd:...``."""
+        if "--" in args:
+            at = args.index("--")
+            args = [*args[:at], "cmd:" + shlex.join(args[at + 1 :])]
+        return super().parse_args(ctx, args)
+
+
+class _Duration(click.ParamType[float]):
+    """A time: 20s, 5m, 1h, or a number of seconds."""
+
+    name = "TIME"
+    _form = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
+    _units: ClassVar = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        if isinstance(value, float):
+            return value
+        match = self._form.fullmatch(str(value))
+        seconds = float(match[1]) * self._units[match[2]] if match else 0.0
+        if seconds <= 0:
+            self.fail(f"{value!r} is no time above 0. Write 20s, 5m, or a number of seconds.", param, ctx)
+        return seconds
+
+
+class _OutputFile(click.ParamType[str]):
+    """A file to write, or - for standard output. That it can be written is found out before the work, not after."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The path."""
+        path = Path(str(value))
+        if str(value) != STANDARD_OUTPUT and (path.is_dir() or not path.parent.is_dir()):
+            why = "is a directory" if path.is_dir() else f"cannot be made: there is no directory {path.parent}"
+            self.fail(f"{value!r} {why}.", param, ctx)
+        return str(value)
+
+
+_json = click.option(
+    "--json", "json_file", type=_OutputFile(), help="Write the report as JSON; - for standard output, and then nothing else."
+)
+_deadline = click.option(
+    "--deadline", type=_Duration(), default=DEADLINE, show_default="10s", help="How long one call of the store may take (LAW-13)."
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="leasehold", message="%(prog)s %(version)s")
 def main() -> None:
-    """Leasehold."""
+    """Is a durable agent runtime store right? Check it against the contract.
+
+    \b
+    A target is the store under test:
+      memory                      our store in memory
+      sqlite, sqlite:PATH         our SQLite store, in temporary files of its own
+      python:pkg.module:factory   yours: factory(clock) opens a fresh store
+
+    \b
+    Exit codes: 0 conforms, 1 violates the contract, 2 inconclusive,
+    3 the set-up is broken, 64 wrong usage, 130 interrupted.
+
+    \b
+    Example:
+      leasehold check sqlite --budget 20s
+    """
 
 
-@main.command("check")
+@main.command("check", cls=_Command)
 @click.argument("target")
-@click.option("--budget", default="60s")
-@click.option("--seed", type=int)
-def check_command(target: str, budget: str, seed: int | None) -> None:
-    """Check."""
-    seconds = float(budget.rstrip("s"))
+@click.option("--budget", type=_Duration(), default=60.0, show_default="60s", help="How long to look: 20s, 5m, 90.")
+@click.option("--seed", type=click.IntRange(min=0), help="Where the random runs start. Fresh by default, and printed.")
+@_json
+@click.option(
+    "--cases",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DIRECTORY,
+    show_default=True,
+    help="Where findings are written.",
+)
+@click.option("--require", type=click.Choice(["recommended"]), help="recommended: an option that is not recommended fails too.")
+@click.option("--max-findings", type=click.IntRange(min=1), default=5, show_default=True, help="Stop after so many broken rules.")
+@_deadline
+def check_command(
+    target: str,
+    budget: float,
+    seed: int | None,
+    json_file: str | None,
+    cases: Path,
+    require: str | None,
+    max_findings: int,
+    deadline: float,
+) -> int:
+    """Check a store: does it keep the contract?
+
+    Finds out the store's policies, walks a fixed tour and random runs, compares every answer with the model's, and reports the
+    rules that were broken, each with the shortest run that shows it.
+
+    \b
+    Examples:
+      leasehold check memory --budget 20s
+      leasehold check python:myapp.stores:open_store --json report.json
+    """
+    started = time.monotonic()
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    options = Options(budget=budget, seed=seed, max_findings=max_findings, require_recommended=require is not None)
+    out = sys.stdout
     try:
-        with open_target(target) as door, Progress(sys.stderr, seconds) as progress:
-            report = check(door, Options(budget=seconds, seed=seed), progress)
+        with _prints_to_stderr(), open_target(target, deadline) as door, Progress(sys.stderr, budget) as progress:
+            report = check(door, options, progress)
     except BrokenTarget as broken:
-        click.echo(f"BROKEN {broken}")
-        sys.exit(3)
-    show(Console(), report)
-    sys.exit({"conforms": 0, "violates": 1, "inconclusive": 2}[report.verdict])
+        if json_file:
+            _write_json(json_file, broken_json(target, str(broken), time.monotonic() - started, seed), out)
+        show_broken(printer(sys.stderr if json_file == STANDARD_OUTPUT else out), target, str(broken))
+        return BROKEN
+    violations = _saved(report, cases)
+    if json_file:
+        _write_json(json_file, check_json(report, violations, recommended=options.require_recommended), out)
+    if json_file == STANDARD_OUTPUT:
+        click.echo(f"{report.verdict}: {target}, seed {seed}", err=True)
+    else:
+        again = _again(target, options, deadline, cases)
+        show(printer(out), report, violations, Asked(command=again, recommended=options.require_recommended))
+    return INTERRUPTED if report.interrupted else EXIT_CODES[report.verdict]
+
+
+def _saved(report: Report, cases: Path) -> list[Violation]:
+    """The findings, each with its case, written below the directory."""
+    violations = []
+    findings: list[Finding | RaceFinding] = [*report.races, *report.findings]
+    for finding in findings:
+        path: Path | None = None
+        try:
+            path = save(case_of(finding, report.target, report.capabilities, report.contract), cases)
+        except OSError as error:
+            click.echo(f"The case of {finding.requirement} could not be written below {cases}: {error}. Try --cases DIR.", err=True)
+        violations.append(Violation(finding, path))
+    return violations
+
+
+def _again(target: str, options: Options, deadline: float, cases: Path) -> str:
+    """The command that does the same again."""
+    words = ["leasehold", "check", "--seed", str(options.seed), "--budget", f"{options.budget:g}s"]
+    if options.require_recommended:
+        words += ["--require", "recommended"]
+    if options.max_findings != 5:
+        words += ["--max-findings", str(options.max_findings)]
+    if deadline != DEADLINE:
+        words += ["--deadline", f"{deadline:g}s"]
+    if str(cases) != DIRECTORY:
+        words += ["--cases", str(cases)]
+    return shlex.join([*words, target])
+
+
+@main.command("probe", cls=_Command)
+@click.argument("target")
+@_json
+@_deadline
+def probe_command(target: str, json_file: str | None, deadline: float) -> int:
+    """Find out which option a store takes at every policy point.
+
+    \b
+    Example:
+      leasehold probe sqlite
+    """
+    out = sys.stdout
+    with _prints_to_stderr(), open_target(target, deadline) as door:
+        _, policies = prepare(door)
+        capabilities = door.capabilities
+    if json_file:
+        _write_json(json_file, probe_json(target, capabilities, policies), out)
+    if json_file != STANDARD_OUTPUT:
+        show_probe(printer(out), target, policies)
+    return VIOLATES if any(one.failure for one in policies) else CONFORMS
+
+
+@main.command("replay", cls=_Command)
+@click.argument("cases", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CASE...")
+@click.argument("target")
+@_json
+@_deadline
+def replay_command(cases: Sequence[Path], target: str, json_file: str | None, deadline: float) -> int:
+    """Run saved cases again, judged by today's model. Exit code as for check.
+
+    \b
+    Example:
+      leasehold replay leasehold-cases/*.json python:myapp.stores:open_store
+    """
+    loaded = {path: load(path) for path in cases}
+    out, results = sys.stdout, dict[Path, Replayed]()
+    with _prints_to_stderr(), open_target(target, deadline) as door:
+        contract, _ = prepare(door)
+        for path, case in loaded.items():
+            results[path] = replay(case, door, contract)
+        capabilities = door.capabilities
+    verdicts = {again.verdict for again in results.values()}
+    verdict = next((one for one in ("violates", "inconclusive") if one in verdicts), "conforms")
+    if json_file:
+        _write_json(json_file, replay_json(target, capabilities, verdict, results), out)
+    if json_file != STANDARD_OUTPUT:
+        console = printer(out)
+        for path, again in results.items():
+            show_replayed(console, str(path), again, target)
+    return EXIT_CODES[verdict]
+
+
+# -- the world around ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _prints_to_stderr() -> Iterator[None]:
+    """What a store prints must not stand in a report."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def _write_json(path: str, value: Any, out: TextIO) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    if path == STANDARD_OUTPUT:
+        out.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        click.echo(f"The report could not be written: {error}", err=True)
+
+
+@contextlib.contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """A polite end from outside, as of a CI job out of time, is an interrupt: what there is gets reported, nothing is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signum: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _closed_output() -> int:
+    """Whoever read our output has gone, as `head` does."""
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
+    return CONFORMS

@@ -88,7 +88,9 @@ def _sqlite(text: str, path: str, stack: contextlib.ExitStack) -> Factory:
     try:
         directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True, **place))
     except OSError as error:
-        raise TargetError(f"target {text!r}: no temporary directory can be made: {error}. Choose another PATH, or set TMPDIR.") from error
+        raise TargetError(
+            f"target {text!r}: no temporary directory can be made: {error}. Choose another PATH, or set TMPDIR."
+        ) from error
     numbers = itertools.count(1)
     empty = os.path.join(directory, "empty.db")  # noqa: PTH118 - as below
 
@@ -132,7 +134,9 @@ def _imported(text: str, rest: str) -> Factory:
             raise TargetError(f"target {text!r}: {module_name} ({_file(module)}) has no {attribute!r}.{hint}")
         factory = getattr(factory, name)
     if not callable(factory):
-        raise TargetError(f"target {text!r}: {attribute} is {factory!r}, which cannot be called. It has to be a function that opens a store.")
+        raise TargetError(
+            f"target {text!r}: {attribute} is {factory!r}, which cannot be called. It has to be a function that opens a store."
+        )
     opener: Callable[[Clock], Any] = factory
     return opener
 

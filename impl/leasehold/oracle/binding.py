@@ -292,6 +292,40 @@ _CALLS: dict[type, Any] = {
     attachment.LoadMeta: lambda b, c: ("load_session_meta", ()),
 }
 
+OPERATION: dict[type, str] = {
+    lease.TryClaimLease: "try_claim_session_execution_lease",
+    lease.RenewLease: "renew_session_execution_lease",
+    lease.ReleaseLease: "release_session_execution_lease",
+    commit.CommitState: "commit_runtime_state",
+    graph.LoadSession: "load_session",
+    graph.LoadNode: "load_node",
+    graph.Tombstone: "tombstone_nodes",
+    graph.Vacuum: "vacuum",
+    graph.CollectGarbage: "gc_unreachable",
+    queue.Enqueue: "enqueue_queued_work",
+    claim.ClaimReady: "claim_ready_queued_work",
+    claim.ClaimByIds: "claim_ready_queued_work_by_batch_ids",
+    claim.RenewClaim: "renew_queued_work_claim",
+    claim.AbandonClaim: "abandon_queued_work_claim",
+    queue.CancelBatch: "cancel_queued_work_batch",
+    queue.ListQueued: "list_queued_work",
+    attachment.RecordIntent: "record_intent",
+    attachment.CommitRefs: "commit_refs",
+    attachment.ListUncommitted: "list_uncommitted",
+    attachment.Forget: "forget",
+    attachment.SaveMeta: "save_session_meta",
+    attachment.LoadMeta: "load_session_meta",
+}
+"""The store operation of each kind of command."""
+
+
+def operation(command: Command) -> str:
+    """The store operation that a command becomes."""
+    if isinstance(command, queue.ListQueued) and command.pending:
+        return "list_pending_queued_work"
+    return OPERATION[type(command)]
+
+
 PART_KINDS = ("tool_state", "plugin_snapshot", "execution_state")
 
 

@@ -90,7 +90,7 @@ def commit(
     completions: tuple[Completion, ...] = (),
     tool_state: Part = NO_PART,
     session: SessionId = BOUND,
-) -> Command:
+) -> CommitState:
     """Ann commits: nodes as (id, parent) are appended."""
     appended = tuple(Node(NodeId(node), NodeId(parent), Body(name * 10 + node), False) for node, parent in nodes)
     return CommitState(

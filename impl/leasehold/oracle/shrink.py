@@ -107,7 +107,13 @@ def _simpler_command(command: Command, plain: Millis) -> Iterator[Command]:
     if isinstance(command, ClaimReady) and (command.limit != 10 or not command.idle):
         yield evolve(command, limit=10, idle=True)
     if isinstance(command, Enqueue):
-        simple = {"available_at": Millis(0), "source": SourceKey(0), "merge": MergeKey(0), "after_commit": False, "exclusive": False}
+        simple = {
+            "available_at": Millis(0),
+            "source": SourceKey(0),
+            "merge": MergeKey(0),
+            "after_commit": False,
+            "exclusive": False,
+        }
         for name, value in simple.items():
             if getattr(command, name) != value:
                 yield evolve(command, **{name: value})  # type: ignore[arg-type]

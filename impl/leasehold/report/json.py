@@ -28,10 +28,10 @@ class Violation:
     case: Path | None
 
 
-def check_json(report: Report, violations: Sequence[Violation]) -> dict[str, Json]:
-    """What a check found."""
+def check_json(report: Report, violations: Sequence[Violation], *, recommended: bool = False) -> dict[str, Json]:
+    """What a check found. ``recommended``: the recommended options were required."""
     taken = {probed.point.id: probed for probed in report.policies}
-    loose = [_loose(taken[name]) for name in report.loose] if report.required else []
+    loose = [_loose(taken[name]) for name in report.loose] if recommended else []
     return {
         "format": FORMAT,
         "leasehold": __version__,
@@ -44,7 +44,8 @@ def check_json(report: Report, violations: Sequence[Violation]) -> dict[str, Jso
         "violations": [*map(_violation, violations), *loose],
         "policies": policies_json(report.policies),
         "requirements": {
-            name: {"exercised": report.exercised[name], "asserted": report.asserted[name]} for name in sorted(report.exercised, key=_order)
+            name: {"exercised": report.exercised[name], "asserted": report.asserted[name]}
+            for name in sorted(report.exercised, key=_order)
         },
         "not_checked": [
             *({"what": one.what, "why": one.why} for one in report.not_checked),

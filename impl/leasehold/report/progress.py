@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.status import Status
@@ -29,7 +29,7 @@ class Progress:
         self._every = LIVELY if self._status else QUIET
         self._last = self._start = time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._status:
             self._status.start()
         return self

@@ -1,15 +1,407 @@
-"""The report on the terminal."""
+"""The reports for people: the verdict, then what broke and the shortest run that shows it, then what was and was not checked."""
 
 from __future__ import annotations
 
-from rich.console import Console
+import io
+from collections.abc import Iterable, Sequence
 
-from leasehold.oracle.check import Report
+from attrs import frozen
+from rich.box import ROUNDED, SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from leasehold.case import Replayed, as_pytest, case_of
+from leasehold.oracle.check import RaceFinding, Report
+from leasehold.oracle.coverage import NotChecked
+from leasehold.oracle.findings import Finding
+from leasehold.oracle.probe import Probed
+from leasehold.oracle.run import Reopen
+from leasehold.report.json import Violation
+from leasehold.report.story import Line, Story, tell
+from leasehold.report.words import Words, short_op
+from leasehold_model.commit import Committed
+from leasehold_model.outcome import Absent, Refused
+from leasehold_model.requirements import REQUIREMENTS, STATEMENTS
+
+WIDEST = 130
+"""Columns beyond which lines get no longer: nobody reads them."""
+
+GAP = 2
+"""Columns between two cells of a list."""
+
+_COLOURS = {"conforms": "green", "violates": "red", "inconclusive": "yellow", "broken": "magenta"}
+_BROKEN = "bold red"
 
 
-def show(console: Console, report: Report) -> None:
-    """Print it."""
-    console.print(report.verdict.upper(), report.target)
-    for finding in report.findings:
-        console.print(finding.requirement, finding.also, finding.failure.mismatch)
-    console.print(report.not_checked, report.starved)
+@frozen(kw_only=True)
+class Asked:
+    """What the user asked for, so that the report can say how to ask again."""
+
+    command: str
+    recommended: bool = False
+
+
+def show(console: Console, report: Report, violations: Sequence[Violation], asked: Asked) -> None:
+    """Print the report of a check."""
+    console.print(_headline(report.verdict, _sentence(report, asked)), soft_wrap=False)
+    for line in _facts(report):
+        console.print(line)
+    for number, violation in enumerate(violations, start=1):
+        console.print()
+        console.print(finding_block(violation, f"{number} of {len(violations)}", report))
+    if report.verdict == "inconclusive" and report.starved:
+        console.print(_starved(report))
+    if report.policies:
+        console.print(_policies(console, report.policies))
+    if report.operations:
+        console.print(_coverage(console, report))
+    if report.not_checked:
+        console.print(_not_checked(report.not_checked))
+    console.print(_title("Again"))
+    console.print(Text(f"  {asked.command}", "bold"), soft_wrap=True)
+    console.print()
+
+
+def printer(stream: io.TextIOBase | object, width: int | None = None) -> Console:
+    """A console for reports."""
+    console = Console(file=stream, highlight=False, width=width)  # type: ignore[arg-type]
+    console.width = min(console.width, WIDEST)
+    return console
+
+
+# -- the first screen --------------------------------------------------------------------------------------------------------------
+
+
+def _headline(verdict: str, sentence: str) -> Text:
+    return Text.assemble((f" {verdict.upper()} ", f"bold white on {_COLOURS[verdict]}"), "  ", (sentence, "bold"))
+
+
+def _sentence(report: Report, asked: Asked) -> str:
+    rules = [*(race.requirement for race in report.races), *(finding.requirement for finding in report.findings)]
+    cut = "; the check was interrupted" if report.interrupted else ""
+    if rules:
+        return f"{report.target} breaks {', '.join(rules)}{cut}"
+    if report.verdict == "violates" and asked.recommended:
+        options = _count(len(report.loose), "option is", "options are")
+        return f"{report.target} breaks no rule, but {options} not the recommended one{cut}"
+    if report.verdict == "conforms":
+        return f"{report.target} kept every rule that was checked{cut}"
+    if report.interrupted:
+        return f"{report.target}: interrupted before enough was checked; no rule was broken until then"
+    return f"{report.target} broke no rule, but too little was checked to say that it conforms"
+
+
+def _facts(report: Report) -> Iterable[Text]:
+    yield Text(f"{report.operations:,} operations in {report.runs:,} runs, {report.seconds:.1f} s, seed {report.seed}", "dim")
+    exercised = sum(count > 0 for count in report.exercised.values())
+    line = f"{exercised} of {len(report.exercised)} rules exercised"
+    if report.not_checked:
+        line += f"; not checked: {', '.join(one.what for one in report.not_checked)} (why: below)"
+    yield Text(line, "dim")
+
+
+# -- findings ----------------------------------------------------------------------------------------------------------------------
+
+
+def finding_block(violation: Violation, title: str, report: Report) -> RenderableType:
+    """One finding: the rule, the run, the wrong answer in a sentence, and what to do with it."""
+    finding = violation.finding
+    parts: list[RenderableType] = [_rule(finding, title), Text(STATEMENTS.get(finding.requirement, ""), "bold")]
+    parts += [Text(f"also: {one}  {STATEMENTS.get(one, '')}", "dim") for one in getattr(finding, "also", ())]
+    parts.append(Text())
+    if isinstance(finding, RaceFinding):
+        parts.append(Text(finding.message))
+    else:
+        parts += run_block(finding)
+    parts.append(Text())
+    case = case_of(finding, report.target, report.capabilities, report.contract)
+    if violation.case is not None:
+        parts.append(Text.assemble(("Replay  ", "dim"), f"leasehold replay {violation.case} {report.target}"))
+    snippet = as_pytest(case, violation.case) if violation.case is not None else ""
+    for number, line in enumerate(snippet.splitlines()):
+        parts.append(Text.assemble(("As test " if number == 0 else "        ", "dim"), line))
+    return Group(*parts)
+
+
+def _rule(finding: Finding | RaceFinding, title: str) -> Rule:
+    steps = "" if isinstance(finding, RaceFinding) else f", shown in {_count(finding.commands, 'operation', 'operations')}"
+    return Rule(Text.assemble((finding.requirement, _BROKEN), (f" broken ({title}){steps}", "red")), style="red", align="left")
+
+
+def run_block(finding: Finding) -> list[RenderableType]:
+    """The run as a table, what is wrong with it in a sentence, and the legend of short names."""
+    story = tell(finding.failure)
+    words = Words(story)
+    parts: list[RenderableType] = [_run_table(story, words)]
+    wrong = story.mismatch
+    last = story.lines[-1]
+    where = "" if wrong.where == last.op else f" at {wrong.where}"
+    parts.append(
+        Text.assemble(
+            (f"Step {last.number}, {last.op}{where}", _BROKEN),
+            ": the contract allows ",
+            (words.text(wrong.allowed) if where else words.allowed(last.response), "green"),
+            "; the store answered ",
+            (words.text(_first_line(wrong.given)) if where else words.answer(last), "red"),
+            ".",
+        )
+    )
+    blame = _blame(finding, story)
+    if blame:
+        parts.append(Text(blame))
+    if "\n" in wrong.given:
+        parts.append(Text("\n".join(wrong.given.splitlines()[1:]), "dim"))
+    parts.append(Text(_legend(story, words), "dim"))
+    if not finding.confirmed:
+        parts.append(
+            Text("This did not happen again when the same run was repeated: the store does not always do the same.", "yellow")
+        )
+    return parts
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _run_table(story: Story, words: Words) -> Table:
+    times = len({line.at for line in story.lines} | {story.start}) > 1
+    handles = any(line.handle != 0 for line in story.lines)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, expand=True)
+    table.add_column("  #", no_wrap=True)
+    if times:
+        table.add_column("ms", justify="right", no_wrap=True)
+    if handles:
+        table.add_column("handle", no_wrap=True)
+    table.add_column("operation", ratio=5)
+    table.add_column("the model allows", ratio=4)
+    table.add_column("the store answered", ratio=4)
+    for line in story.lines:
+        cells = [f"{'>>' if line.broken else '  '}{line.number}"]
+        cells += [f"+{line.at - story.start}"] if times else []
+        cells += [str(line.handle + 1)] if handles else []
+        allowed, answered = words.allowed(line.response), words.answer(line)
+        if line.broken and story.mismatch.where != line.op:
+            allowed += f"\n{story.mismatch.where}: {words.text(story.mismatch.allowed)}"
+            answered += f"\n{story.mismatch.where}: {words.text(_first_line(story.mismatch.given))}"
+        styles = ("green", "red") if line.broken else ("", "")
+        table.add_row(
+            *cells, words.call(line), Text(allowed, styles[0]), Text(answered, styles[1]), style="bold" if line.broken else ""
+        )
+    return table
+
+
+def _legend(story: Story, words: Words) -> str:
+    parts = []
+    if len({line.at for line in story.lines} | {story.start}) > 1 or any("+" in words.answer(line) for line in story.lines):
+        parts.append("times and expiries in ms since the run began")
+    if any(line.handle != 0 for line in story.lines):
+        parts.append("handle 1 opened the store, the others are open_handle()'s")
+    if any("#" in words.call(line) + words.answer(line) for line in story.lines):
+        parts.append("#n a fencing token")
+    parts += [f"{name} = {text}" for name, text in words.legend.items()]
+    return "; ".join(parts)
+
+
+def _blame(finding: Finding, story: Story) -> str:
+    """Why it is that rule and not the one of the wrong answer."""
+    own = story.mismatch.rule
+    if finding.requirement == own:
+        return ""
+    culprit = next((line for line in reversed(story.lines[:-1]) if _inert(finding.requirement, line)), None)
+    if culprit is not None:
+        what = short_op(culprit.op) if culprit.op else "the reopening"
+        return (
+            f"By itself that would be {own}. But without step {culprit.number}, {what}, which has to change nothing, "
+            f"the answer is right: so it is {finding.requirement} that is broken."
+        )
+    return f"By itself that would be {own}; the change that it is the first to show is the one of {finding.requirement}."
+
+
+def _inert(rule: str, line: Line) -> bool:
+    if rule == "LAW-10":
+        return isinstance(line.action, Reopen)
+    if rule == "LAW-7":
+        return isinstance(line.response, Committed) and line.response.rule == "COMMIT-4"
+    return rule == "LAW-1" and isinstance(line.response, Refused | Absent)
+
+
+# -- what was checked --------------------------------------------------------------------------------------------------------------
+
+
+def _title(text: str) -> RenderableType:
+    return Group(Text(), Rule(Text(text, "bold"), style="dim", align="left"))
+
+
+def _columns(console: Console, cells: Sequence[Text]) -> Table:
+    """Cells in as many columns as fit, read downwards."""
+    least = max((cell.cell_len for cell in cells), default=1)
+    count = max(1, min(len(cells), (console.width + GAP) // (least + GAP)))
+    height = -(-len(cells) // count)
+    table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
+    for _ in range(count):
+        table.add_column(min_width=least, no_wrap=True)
+    for row in range(height):
+        table.add_row(*(cells[column * height + row] if column * height + row < len(cells) else "" for column in range(count)))
+    return table
+
+
+def _policies(console: Console, policies: Sequence[Probed]) -> RenderableType:
+    asked = [one for one in policies if one.option is not None or one.failure is not None]
+    width = max((len(one.point.id) for one in asked), default=0)
+    cells = [_policy(one, width) for one in asked]
+    parts: list[RenderableType] = [_title("Policies: where stores may differ, what this one does")]
+    parts.append(_columns(console, cells))
+    loose = [one for one in asked if one.option not in (None, one.point.options[0])]
+    parts += [
+        Text(f"* {one.point.id}: {one.option}; recommended {one.point.options[0]}. {one.point.question}", "yellow") for one in loose
+    ]
+    if not loose:
+        parts.append(Text(f"All {len(asked)} are the recommended ones.", "dim"))
+    parts += [
+        Text(f"? {one.point.id}: no option explains the answers. {one.point.question}", "red")
+        for one in asked
+        if one.option is None
+    ]
+    parts += [Text(f"Weakness: {one}", "bold yellow") for one in weaknesses(asked)]
+    return Group(*parts)
+
+
+def _policy(probed: Probed, width: int) -> Text:
+    name = f"{probed.point.id:<{width}} "
+    if probed.option is None:
+        return Text.assemble("? ", name, ("none fits", "red"))
+    if probed.option == probed.point.options[0]:
+        return Text.assemble("  ", name, (probed.option, "green"))
+    return Text.assemble(("* ", "yellow"), name, (probed.option, "bold yellow"))
+
+
+def weaknesses(policies: Sequence[Probed]) -> list[str]:
+    """What the options taken let happen, although no rule forbids it."""
+    taken = {one.point.id: one.option for one in policies}
+    found = []
+    if taken.get("P-CLAIM-FENCE") == "head":
+        found.append(
+            "P-CLAIM-FENCE head: a claim's fencing token may be no greater than an older claim's on the same batch, so the "
+            "older worker passes for the newer one (LAW-4)."
+        )
+    if taken.get("P-MANIFEST-KEY") == "id" and taken.get("P-INTENT-REPEAT") == "last-wins":
+        found.append(
+            "P-MANIFEST-KEY id with P-INTENT-REPEAT last-wins: a session that records another's attachment id takes over its row."
+        )
+    return found
+
+
+def _coverage(console: Console, report: Report) -> RenderableType:
+    names = [one.id for one in REQUIREMENTS if one.id in report.exercised]
+    width = max(len(name) for name in names)
+    cells = []
+    for name in names:
+        exercised, asserted = report.exercised[name], report.asserted[name]
+        colour = "red" if exercised == 0 else "yellow" if exercised < 5 else "green"
+        mark = "!" if exercised == 0 else " "
+        cells.append(
+            Text.assemble(f"{mark} {name:<{width}} ", (f"{_short(exercised):>5}", colour), (f" {_short(asserted):>5}", "dim"))
+        )
+    return Group(
+        _title("Rules exercised, and answers that were compared because of them"),
+        _columns(console, cells),
+    )
+
+
+def _short(count: int) -> str:
+    if count < 10_000:
+        return str(count)
+    return f"{count / 1000:.0f}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"
+
+
+def _not_checked(items: Sequence[NotChecked]) -> RenderableType:
+    by_why: dict[str, list[str]] = {}
+    for one in items:
+        by_why.setdefault(one.why, []).append(one.what)
+    lines = [Text.assemble("  ", (", ".join(whats), "yellow"), f": {why}") for why, whats in by_why.items()]
+    return Group(_title("Not checked"), *lines)
+
+
+def _starved(report: Report) -> RenderableType:
+    lines = [Text.assemble("  ! ", (_never(one), "yellow")) for one in report.starved]
+    advice = "Give it more time: --budget 5m. If it stays so, the store refuses or lacks what leads there; see `leasehold spec`."
+    return Group(_title("Never reached"), *lines, Text(f"  {advice}"))
+
+
+def _never(what: str) -> str:
+    return f"{what}  {STATEMENTS[what]}" if what in STATEMENTS else what.removeprefix("sometimes: ")
+
+
+# -- other commands ----------------------------------------------------------------------------------------------------------------
+
+
+def show_broken(console: Console, target: str, why: str) -> None:
+    """Print that nothing can be said about the store."""
+    what, _, details = why.partition("\n")
+    body = Text(what.removeprefix(f"{target}: "))
+    if details:
+        body.append("\n" + details, "dim")
+    advice = "Nothing was found out about the rules: mend this first, then run the same command again."
+    console.print(_headline("broken", target))
+    console.print(Panel(Group(body, Text(), Text(advice, "bold")), box=ROUNDED, border_style="magenta", expand=False))
+
+
+def show_probe(console: Console, target: str, policies: Sequence[Probed]) -> None:
+    """Print what probing found."""
+    console.print(Text.assemble((target, "bold"), f": {len(policies)} policy points"))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("point", no_wrap=True)
+    table.add_column("option")
+    table.add_column("recommended")
+    table.add_column("what it is about")
+    for one in policies:
+        option = Text(one.option or ("none fits" if one.failure else "not asked"))
+        option.stylize("green" if one.option == one.point.options[0] else "bold yellow" if one.option else "red")
+        mark = "yes" if one.option == one.point.options[0] else one.point.options[0]
+        table.add_row(one.point.id, option, mark, one.why or one.point.question)
+    console.print(table)
+    for weakness in weaknesses(policies):
+        console.print(Text(f"Weakness: {weakness}", "bold yellow"))
+
+
+def show_replayed(console: Console, name: str, again: Replayed, target: str) -> None:
+    """Print what became of one case."""
+    console.print(_headline(again.verdict, f"{name}: {_outcome(again, target)}"))
+    for one in again.notes:
+        console.print(Text(f"  {one}", "yellow"))
+    if again.differing:
+        console.print(
+            Text("  Judged by the policies of this store, which are not those of the case: " + "; ".join(again.differing), "yellow")
+        )
+    finding = again.finding
+    if finding is None:
+        return
+    console.print(Text(f"{finding.requirement}  {STATEMENTS.get(finding.requirement, '')}", "bold"))
+    if isinstance(finding, RaceFinding):
+        console.print(Text(finding.message))
+    else:
+        console.print(Group(*run_block(finding)))
+
+
+def _outcome(again: Replayed, target: str) -> str:
+    if again.verdict == "conforms":
+        return f"{target} keeps {again.case.requirement} in this run"
+    if again.finding is None:
+        return f"the run cannot be made on {target} as it was, so it says nothing"
+    if again.finding.requirement == again.case.requirement:
+        return f"{target} breaks {again.case.requirement}, as in the case"
+    return f"{target} breaks {again.finding.requirement}; in the case it was {again.case.requirement}"
+
+
+def replayed_text(again: Replayed, target: str, width: int = 100) -> str:
+    """The same, as text."""
+    stream = io.StringIO()
+    show_replayed(Console(file=stream, width=width, highlight=False, color_system=None), "case", again, target)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -78,7 +78,7 @@ class Words:
     # -- ids and times ---------------------------------------------------------------------------------------------------
 
     def id(self, kind: str, text: Any) -> str:
-        """An id by its short name, if it is long: ``b`` batch, ``c`` claim, ``t`` token, ``p`` checkpoint, ``r`` content reference."""
+        """An id, by its short name if it is long: b for a batch, c claim, t token, p checkpoint, r content reference."""
         if not isinstance(text, str):
             return "none" if text is None else brief(text)
         if len(text) <= LONG or text.startswith("forged-"):
@@ -135,7 +135,8 @@ class Words:
                 return (f"up to {self.time(older_than)}",)
             case "renew_queued_work_claim" | "renew_session_execution_lease", (held, ttl):
                 return self._value(held), _ttl(ttl)
-        return tuple(self._value(argument) for argument in args)
+            case _:
+                return tuple(self._value(argument) for argument in args)
 
     def _draft(self, draft: records.BatchDraft) -> Iterable[str]:
         yield draft.session_id
@@ -221,10 +222,8 @@ class Words:
             case records.Fence():
                 return self._fence(value)
             case records.Lease():
-                return (
-                    f"lease {self.id('t', value.lease_token)} #{value.fencing_token} of {_whose(value.session_id)}{value.owner_id}, "
-                    f"until {self.time(value.expires_at_epoch_ms)}"
-                )
+                what = f"lease {self.id('t', value.lease_token)} #{value.fencing_token}"
+                return f"{what} of {_whose(value.session_id)}{value.owner_id}, until {self.time(value.expires_at_epoch_ms)}"
             case records.Claim():
                 held = f"claim {self.id('c', value.claim_id)} {self.id('t', value.lease_token)} #{value.fencing_token}"
                 batches = self._ids("b", [batch.batch_id for batch in value.batches])
@@ -245,9 +244,8 @@ class Words:
             case records.GcReport():
                 return f"kept {value.retained_blob_count}, deleted {value.deleted_blob_count}"
             case records.Intent():
-                return (
-                    f"{value.attachment_id}, {value.session_id}, {_uri(value.canonical_uri)}, at {self.time(value.intent_at_epoch_ms)}"
-                )
+                what = f"{value.attachment_id}, {value.session_id}, {_uri(value.canonical_uri)}"
+                return f"{what}, at {self.time(value.intent_at_epoch_ms)}"
             case records.ManifestEntry():
                 return f"{value.attachment_id} of {value.session_id} {_uri(value.canonical_uri)}"
             case list() | tuple():
@@ -256,7 +254,8 @@ class Words:
                 return f"[{', '.join(map(self._value, value))}]"
             case str():
                 return self.text(value)
-        return self.text(brief(value))
+            case _:
+                return self.text(brief(value))
 
     def _read(self, value: records.Read) -> str:
         nodes = ", ".join(node.node_id for node in value.graph.nodes)

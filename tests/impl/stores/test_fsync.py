@@ -48,15 +48,15 @@ def count(name, action):
     counts[name] = calls() - before
     return result
 
-lease_of(store)  # the first write to a log also syncs its header
-fence = count("try_claim", lambda: lease_of(store))
+fence = lease_of(store)  # the first write to a log also syncs its header
+count("try_claim", lambda: store.try_claim_session_execution_lease(SESSION, "owner", 2 * HOUR))
 stamped = commit_of(fence, turn_commit=TurnStamp(SESSION, "t", "hash"))
 for number in range(20):
     count(f"commit {number}", lambda: store.commit_runtime_state(commit_of(fence)))
 count("commit stamped", lambda: store.commit_runtime_state(stamped))
 count("enqueue", lambda: store.enqueue_queued_work(draft_of(source_key="k")))
 claim = count("claim", lambda: claim_of(store, fence))
-count("renew claim", lambda: store.renew_queued_work_claim(claim, HOUR))
+count("renew claim", lambda: store.renew_queued_work_claim(claim, 2 * HOUR))
 count("commit completing", lambda: store.commit_runtime_state(commit_of(fence, completed_queue_claims=(claim.completion(),))))
 count("record intent", lambda: store.record_intent(intent_of()))
 count("save meta", lambda: store.save_session_meta(META))
