@@ -336,7 +336,7 @@ def _decode_record(kind: Any, value: Json, path: str) -> Any:
 
 @frozen(kw_only=True)
 class Replayed:
-    """What became of a case on a target. ``finding``: what it breaks now. ``differing``: where the target is not as the case says."""
+    """What became of a case on a target. ``finding``: what it breaks now. ``differing``: where the target is not as it was."""
 
     case: Case
     verdict: Verdict
@@ -408,7 +408,7 @@ def _again(case: Case, door: Door) -> RaceFinding | None:
 
 
 def replay_case(case: Path | str | Mapping[str, Json], door: Door) -> None:
-    """Run a case, given as a path or as the value of its file. Raises `AssertionError` with the report if the store breaks a rule."""
+    """Run a case, given as a path or as its file's value. Raises `AssertionError` with the report if the store breaks a rule."""
     from leasehold.report.text import replayed_text  # noqa: PLC0415 - the report knows cases, so it is imported late
 
     loaded = load(case) if isinstance(case, Path | str) else from_json(case)
@@ -426,7 +426,7 @@ def as_pytest(case: Case, path: Path | str | None = None) -> str:
     name = case.requirement.lower().replace("-", "_")
     if path is not None:
         name += "_" + Path(path).stem.rpartition("-")[2]
-    given = repr(str(path)) if path is not None else f"json.loads({json.dumps(json.dumps(to_json(case)))})"
+    given = json.dumps(str(path)) if path is not None else f"json.loads({json.dumps(json.dumps(to_json(case)))})"
     imports, factory, fixture = _factory(case.target)
     lines = [
         *(["import json", ""] if path is None else []),

@@ -298,7 +298,7 @@ def _write_json(path: str, value: Any, out: TextIO) -> None:
 
 @contextlib.contextmanager
 def _terminated_is_interrupted() -> Iterator[None]:
-    """A polite end from outside, as of a CI job out of time, is an interrupt: what there is gets reported, nothing is left behind."""
+    """A polite end from outside, as of a CI job out of time, interrupts: what there is gets reported, nothing is left behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,7 +1,7 @@
 """Targets: what stands on the command line for the store under test, and the door that it opens.
 
-A target that is written wrongly, or names something that is not there, is a `TargetError`: the user's to mend. A factory that raises, or a
-store that cannot be opened, is a `BrokenTarget`. Either message says what, where, and what to do.
+A target that is written wrongly, or names something that is not there, is a `TargetError`: the user's to mend. A factory that
+raises, or a store that cannot be opened, is a `BrokenTarget`. Either message says what, where, and what to do.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TargetError(Exception):
 
 @contextlib.contextmanager
 def open_target(text: str, deadline: float = DEADLINE) -> Iterator[PythonDoor]:
-    """The door to the target. While it is open, calls of more than ``deadline`` seconds are interrupted; then all that it made is removed.
+    """The door to the target. While it is open, calls of more than ``deadline`` seconds are interrupted. All it made goes with it.
 
     Raises `TargetError` or `BrokenTarget`.
     """
@@ -122,7 +122,7 @@ def _beside(text: str, path: Path) -> dict[str, Any]:
 
 
 def _imported(text: str, rest: str) -> Factory:
-    module_name, colon, attribute = rest.partition(":")
+    module_name, _, attribute = rest.partition(":")
     if not (module_name and attribute) or ":" in attribute:
         raise TargetError(f"target {text!r}: it has to be python:pkg.module:factory, as in python:myapp.stores:open_store")
     module = _import(text, module_name)

@@ -621,7 +621,7 @@ QUEUES = (
         "pending-forgets-expired",
         "batches of an expired claim are not listed as pending",
         "QUEUE-3 QUEUE-9",
-        "        return sorted(chain(self.unclaimed, expired), key=_SEQ) if expired else self.unclaimed\n",
+        "        return sorted(chain(self.unclaimed, entries), key=_by_seq) if entries else self.unclaimed\n",
         "        return self.unclaimed\n",
     ),
     memory(
@@ -908,10 +908,10 @@ SQLITE = (
     ),
     sql(
         "sql-limit-before-filter",
-        "the first three batches are read before the claimed ones among them are left out",
+        "only the first fifty batches are read, and the claimed ones among them left out then",
         "QUEUE-5 QUEUE-7",
         "FROM batch\nWHERE session_id = ? AND state = 0",
-        "FROM (SELECT * FROM batch WHERE session_id = ?1 ORDER BY enqueue_seq LIMIT 3)\nWHERE session_id = ? AND state = 0",
+        "FROM (SELECT * FROM batch WHERE session_id = ?1 ORDER BY enqueue_seq LIMIT 50)\nWHERE session_id = ? AND state = 0",
     ),
     sql(
         "sql-source-key-steals",
@@ -956,13 +956,13 @@ SQLITE = (
         "sql-stamp-before-commit",
         "the stamp is written in a transaction of its own, before the commit is checked",
         "LAW-11 LAW-1 COMMIT-4",
-        "            self._check_fence(db, commit.session_id, commit.session_execution_lease, now)\n            if commit.expected",
+        "            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)\n            if commit.expected",
         "            if (early := commit.turn_commit) is not None:\n"
-        "                result = (revision + 1, stored.checkpoint_ref, stored.manifest_text)\n"
+        "                result = (view.revision + 1, stored.checkpoint_ref, stored.manifest_text)\n"
         '                db.execute(_SQL["stamp_put"], (early.session_id, early.turn_id, early.turn_commit_hash, *result))\n'
         '                db.execute("COMMIT")\n'
         '                db.execute("BEGIN IMMEDIATE")\n'
-        "            self._check_fence(db, commit.session_id, commit.session_execution_lease, now)\n            if commit.expected",
+        "            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)\n            if commit.expected",
         "        if stamp is not None:\n            db.execute(\n",
         "        if stamp is None:\n            db.execute(\n",
     ),
@@ -988,17 +988,11 @@ SQLITE = (
         "    state = 1, wake_at = available_at\nWHERE claim_id = ? AND session_id = ? AND ? IS NOT NULL\n",
     ),
     sql(
-        "sql-usage-moves",
-        "INSERT OR REPLACE gives a usage row another place",
+        "sql-usage-by-name",
+        "the ledger is sorted by name, not by what was seen first",
         "LAW-8",
-        "INSERT INTO usage (source",
-        "INSERT OR REPLACE INTO usage (source",
-        "ON CONFLICT (source, model) DO UPDATE SET\n"
-        "    input_tokens = excluded.input_tokens,\n"
-        "    output_tokens = excluded.output_tokens,\n"
-        "    cached_input_tokens = excluded.cached_input_tokens,\n"
-        "    reasoning_tokens = excluded.reasoning_tokens\n",
-        "",
+        "FROM usage ORDER BY usage_seq",
+        "FROM usage ORDER BY source, model",
     ),
     sql(
         "sql-path-through-tombstones",

@@ -70,12 +70,12 @@ def is_error(response: Response, rule: str, code: str) -> bool:
 
 
 class Story:
-    """A fresh store of session 1 and what has happened to it. Sessions and owners are small numbers; names count up from 1."""
+    """A fresh store of session 1 and what has happened to it. Sessions and owners are small numbers; batches are 1, 2, ..."""
 
     def __init__(self, persistent_manifest: bool = True, **policies: Any) -> None:
         self.contract = Contract(policies=Policies(**policies), persistent_manifest=persistent_manifest)
         self.state: State = initial(self.contract, SessionId(1))
-        self.last_name = 0
+        self.last_batch, self.last_name = 0, 1000
 
     def do(self, command: Command, now: int = 0) -> Response:
         """One step. What is refused or not granted must have changed nothing (LAW-1)."""
@@ -105,6 +105,7 @@ class Story:
 
     def enqueue(self, now: int = 0, **draft: Any) -> Response:
         fields = {"source": 0, "after_commit": False, "exclusive": False, "merge": 1, "at": 0, "payload": 0, "session": 1} | draft
+        self.last_batch += 1
         command = Enqueue(
             SessionId(fields["session"]),
             SourceKey(fields["source"]),
@@ -113,7 +114,7 @@ class Story:
             MergeKey(fields["merge"]),
             Millis(fields["at"]),
             Body(fields["payload"]),
-            self.name(),
+            Name(self.last_batch),
         )
         return self.do(command, now)
 

@@ -279,7 +279,7 @@ def smoke(door: Door) -> None:
         answer = door.call(0, op, args)
         problem = _smoke_problem(answer, expected)
         if problem:
-            raise BrokenTarget(f"smoke exchange: {op}{args!r} {problem}")
+            raise BrokenTarget(f"smoke exchange: {op} {problem}")
 
 
 def _smoke_problem(answer: Answer, expected: type) -> str:

@@ -62,7 +62,8 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
     door.deadline = deadline
     again = execute(door, contract, small.steps)
     confirmed = again is not None and again.mismatch.rule == small.mismatch.rule
-    requirement, also = name_rule(door, contract, small) if confirmed else (small.mismatch.rule, small.mismatch.also)
+    named = confirmed and not isinstance(small.answers[-1], Hung)  # a hang is LAW-13's, and each look costs a deadline
+    requirement, also = name_rule(door, contract, small) if named else (small.mismatch.rule, small.mismatch.also)
     return Finding(requirement, also, small, confirmed)
 
 

@@ -20,6 +20,11 @@ Factory = Callable[..., Any]
 """``factory(clock)`` opens a fresh store; one that binds at its creation takes ``session_id=`` too."""
 
 
+_REFUSALS: list[type[Refusal]] = [Refusal, *Refusal.__subclasses__()]
+CODES = frozenset(kind.code for kind in _REFUSALS)
+"""The codes of contract section 8. An exception with one of them as ``code`` is a refusal, whatever its type."""
+
+
 class _TooLong(BaseException):
     """Raised by the alarm inside a call that does not end. No store may catch it, so it is no `Exception`."""
 
@@ -91,6 +96,9 @@ class PythonDoor:
         except _TooLong:
             return Hung(self.deadline)
         except Exception as error:  # noqa: BLE001 - whatever a store raises is its answer (LAW-15)
+            code = getattr(error, "code", None)
+            if isinstance(code, str) and code in CODES:  # a store with an exception type of its own, but the contract's codes
+                return Err(code, str(error), dict(getattr(error, "details", None) or {}))
             return Err("untyped", f"raised {brief(error)}, which is no leasehold.store.Refusal\n{_tail(error)}", untyped=True)
         finally:
             self._watch.started = 0.0
@@ -203,5 +211,6 @@ def brief(error: BaseException) -> str:
 
 
 def _tail(error: BaseException) -> str:
-    lines = traceback.format_exception(error)
-    return "".join(lines[-4:]).rstrip()
+    """Where the exception came from: the innermost frames of the store's own."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    return "\n".join(f"  {one.filename}:{one.lineno} in {one.name}: {one.line}" for one in frames[-4:])

@@ -14,7 +14,7 @@ from leasehold.oracle.answers import Answer, BrokenTarget, Skip
 from leasehold.oracle.binding import Binding, Unbound
 from leasehold.oracle.judge import judge
 from leasehold.oracle.moment import Mismatch, Moment
-from leasehold.oracle.run import BOUND, START, Failure, Reopen
+from leasehold.oracle.run import BOUND, Failure, Reopen
 from leasehold_model.ids import Millis
 from leasehold_model.machine import Command, Response, initial, step
 
@@ -39,7 +39,7 @@ class Line:
 
 @frozen
 class Story:
-    """A failing run. ``start``: the time from which the others are counted, in milliseconds since the epoch."""
+    """A failing run. ``start``: its first step's time, from which the others are counted."""
 
     lines: tuple[Line, ...]
     mismatch: Mismatch
@@ -71,7 +71,7 @@ def tell(failure: Failure) -> Story:
             state = after
         op = failure.moment.op if broken else op
         lines.append(Line(number, one.at, one.handle, one.action, op, args, response, answer, broken))
-    return Story(tuple(lines), failure.mismatch, binding, failure.steps[0].at if real else START, real)
+    return Story(tuple(lines), failure.mismatch, binding, failure.steps[0].at, real)
 
 
 def _call(binding: Binding, command: Command) -> tuple[str, tuple[Any, ...] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Iterable, Sequence
 
 from attrs import frozen
@@ -34,6 +35,10 @@ GAP = 2
 
 _COLOURS = {"conforms": "green", "violates": "red", "inconclusive": "yellow", "broken": "magenta"}
 _BROKEN = "bold red"
+_SHOWN = ("batches", "graph.nodes", "graph.leaf_node_id", "token_ledger", "head_revision", "entries")
+"""Parts of an answer that stand in its few words anyway."""
+
+_MARKS = {"x": "x broken", "!": "! never answered rightly in this check"}
 
 
 @frozen(kw_only=True)
@@ -110,20 +115,20 @@ def finding_block(violation: Violation, title: str, report: Report) -> Renderabl
     """One finding: the rule, the run, the wrong answer in a sentence, and what to do with it."""
     finding = violation.finding
     parts: list[RenderableType] = [_rule(finding, title), Text(STATEMENTS.get(finding.requirement, ""), "bold")]
-    parts += [Text(f"also: {one}  {STATEMENTS.get(one, '')}", "dim") for one in getattr(finding, "also", ())]
-    parts.append(Text())
-    if isinstance(finding, RaceFinding):
-        parts.append(Text(finding.message))
-    else:
-        parts += run_block(finding)
-    parts.append(Text())
-    case = case_of(finding, report.target, report.capabilities, report.contract)
+    also = getattr(finding, "also", ())
+    parts += [Text(f"also: {', '.join(also)}", "dim")] if also else []
+    parts += [Text(), Text(finding.message)] if isinstance(finding, RaceFinding) else run_block(finding)
     if violation.case is not None:
-        parts.append(Text.assemble(("Replay  ", "dim"), f"leasehold replay {violation.case} {report.target}"))
-    snippet = as_pytest(case, violation.case) if violation.case is not None else ""
-    for number, line in enumerate(snippet.splitlines()):
-        parts.append(Text.assemble(("As test " if number == 0 else "        ", "dim"), line))
+        case = case_of(finding, report.target, report.capabilities, report.contract)
+        replay = shlex.join(["leasehold", "replay", str(violation.case), report.target])
+        parts += [Text(), Text("Run it again, or paste it as a test:", "dim"), _as_is(replay, "bold"), Text()]
+        parts += [_as_is(line, "") for line in as_pytest(case, violation.case).splitlines()]
     return Group(*parts)
+
+
+def _as_is(line: str, style: str) -> Text:
+    """A line to copy: however long, it is not broken."""
+    return Text(line, style, no_wrap=True, overflow="ignore")
 
 
 def _rule(finding: Finding | RaceFinding, title: str) -> Rule:
@@ -138,14 +143,15 @@ def run_block(finding: Finding) -> list[RenderableType]:
     parts: list[RenderableType] = [_run_table(story, words)]
     wrong = story.mismatch
     last = story.lines[-1]
-    where = "" if wrong.where == last.op else f" at {wrong.where}"
+    whole = wrong.where == last.op or wrong.where in _SHOWN
     parts.append(
         Text.assemble(
-            (f"Step {last.number}, {last.op}{where}", _BROKEN),
+            (f"Step {last.number}, {last.op}", _BROKEN),
+            ("" if wrong.where == last.op else f" at {wrong.where}", _BROKEN),
             ": the contract allows ",
-            (words.text(wrong.allowed) if where else words.allowed(last.response), "green"),
+            (words.allowed(last.response) if whole else words.text(wrong.allowed), "green"),
             "; the store answered ",
-            (words.text(_first_line(wrong.given)) if where else words.answer(last), "red"),
+            (words.answer(last) if whole else words.text(_first_line(wrong.given)), "red"),
             ".",
         )
     )
@@ -154,7 +160,8 @@ def run_block(finding: Finding) -> list[RenderableType]:
         parts.append(Text(blame))
     if "\n" in wrong.given:
         parts.append(Text("\n".join(wrong.given.splitlines()[1:]), "dim"))
-    parts.append(Text(_legend(story, words), "dim"))
+    legend = _legend(story, words)
+    parts += [Text(legend, "dim")] if legend else []
     if not finding.confirmed:
         parts.append(
             Text("This did not happen again when the same run was repeated: the store does not always do the same.", "yellow")
@@ -175,15 +182,15 @@ def _run_table(story: Story, words: Words) -> Table:
         table.add_column("ms", justify="right", no_wrap=True)
     if handles:
         table.add_column("handle", no_wrap=True)
-    table.add_column("operation", ratio=5)
-    table.add_column("the model allows", ratio=4)
-    table.add_column("the store answered", ratio=4)
+    table.add_column("operation", overflow="fold", ratio=5)
+    table.add_column("the model allows", overflow="fold", ratio=4)
+    table.add_column("the store answered", overflow="fold", ratio=4)
     for line in story.lines:
         cells = [f"{'>>' if line.broken else '  '}{line.number}"]
         cells += [f"+{line.at - story.start}"] if times else []
         cells += [str(line.handle + 1)] if handles else []
         allowed, answered = words.allowed(line.response), words.answer(line)
-        if line.broken and story.mismatch.where != line.op:
+        if line.broken and story.mismatch.where != line.op and story.mismatch.where not in _SHOWN:
             allowed += f"\n{story.mismatch.where}: {words.text(story.mismatch.allowed)}"
             answered += f"\n{story.mismatch.where}: {words.text(_first_line(story.mismatch.given))}"
         styles = ("green", "red") if line.broken else ("", "")
@@ -258,13 +265,12 @@ def _policies(console: Console, policies: Sequence[Probed]) -> RenderableType:
     parts += [
         Text(f"* {one.point.id}: {one.option}; recommended {one.point.options[0]}. {one.point.question}", "yellow") for one in loose
     ]
-    if not loose:
+    unclear = [one.point.id for one in asked if one.option is None]
+    if unclear:
+        because = "No option explains the answers, most likely because of what is broken above"
+        parts.append(Text(f"? {because}: {', '.join(unclear)}", "red"))
+    elif not loose:
         parts.append(Text(f"All {len(asked)} are the recommended ones.", "dim"))
-    parts += [
-        Text(f"? {one.point.id}: no option explains the answers. {one.point.question}", "red")
-        for one in asked
-        if one.option is None
-    ]
     parts += [Text(f"Weakness: {one}", "bold yellow") for one in weaknesses(asked)]
     return Group(*parts)
 
@@ -298,16 +304,18 @@ def _coverage(console: Console, report: Report) -> RenderableType:
     names = [one.id for one in REQUIREMENTS if one.id in report.exercised]
     width = max(len(name) for name in names)
     cells = []
+    broken = {*(race.requirement for race in report.races), *(finding.requirement for finding in report.findings)}
     for name in names:
         exercised, asserted = report.exercised[name], report.asserted[name]
-        colour = "red" if exercised == 0 else "yellow" if exercised < 5 else "green"
-        mark = "!" if exercised == 0 else " "
+        colour = "red" if exercised == 0 or name in broken else "yellow" if exercised < 5 else "green"
+        mark = "x" if name in broken else "!" if exercised == 0 else " "
         cells.append(
             Text.assemble(f"{mark} {name:<{width}} ", (f"{_short(exercised):>5}", colour), (f" {_short(asserted):>5}", "dim"))
         )
     return Group(
         _title("Rules exercised, and answers that were compared because of them"),
         _columns(console, cells),
+        Text("  ".join(note for mark, note in _MARKS.items() if any(cell.plain.startswith(mark) for cell in cells)), "dim"),
     )
 
 

@@ -333,7 +333,7 @@ class _Closed:
 class MemoryStore:
     """A store that keeps everything in this process. Thread-safe; each handle shares the same data."""
 
-    capabilities = Capabilities(tier="inline", handles=8, reopen=False)
+    capabilities = Capabilities(tier="inline", handles=8, reopen=False, concurrent=True)
 
     def __init__(self, clock: Clock | None = None, *, shared: _State | None = None) -> None:
         """Without ``shared``, which `open_handle` passes on, the store is new and empty. The default clock is the real one."""

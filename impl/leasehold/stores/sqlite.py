@@ -144,7 +144,7 @@ class SqliteStore:
     ``synchronous="NORMAL"`` a power failure, but no crash of the process, may lose the last commits.
     """
 
-    capabilities = Capabilities(tier="durable", handles=8, reopen=True)
+    capabilities = Capabilities(tier="durable", handles=8, reopen=True, concurrent=True)
 
     def __init__(
         self,

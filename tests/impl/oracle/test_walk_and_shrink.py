@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from leasehold.oracle.answers import Err
 from leasehold.oracle.check import Options, check
 from leasehold.oracle.coverage import Coverage, offered
 from leasehold.oracle.drive import Bytes, advance, seeded, walk
@@ -18,7 +19,7 @@ from leasehold.oracle.relations import related, resolved
 from leasehold.oracle.run import Execution, Failure, Run
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold.records import Claim, Fence, Lease, Tier
-from leasehold.store import Capabilities, Clock, VirtualClock
+from leasehold.store import Capabilities, Clock, Refusal, VirtualClock
 from leasehold.stores.memory import MemoryStore
 from leasehold_model.laws import SOMETIMES
 from leasehold_model.machine import RECOMMENDED
@@ -194,3 +195,28 @@ def test_what_is_not_offered_is_said_and_not_passed() -> None:
 def test_a_virtual_clock_stands_still() -> None:
     clock = VirtualClock(5)
     assert clock.now_ms() == clock.now_ms() == 5
+
+
+class OwnError(Exception):
+    """A refusal of a store that does not import leasehold."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class OwnErrors(MemoryStore):
+    """Refuses with an exception type of its own."""
+
+    def renew_session_execution_lease(self, fence: Fence, lease_ttl_ms: int) -> Lease:
+        try:
+            return super().renew_session_execution_lease(fence, lease_ttl_ms)
+        except Refusal as refusal:
+            raise OwnError(refusal.code) from None
+
+
+@pytest.mark.requirement("LEASE-5", "LAW-15")
+def test_an_exception_with_a_code_of_the_contract_is_a_refusal() -> None:
+    answer = door(OwnErrors).call(0, "renew_session_execution_lease", (Fence("alpha", "ann", "x", 1), 5))
+    assert isinstance(answer, Err)
+    assert (answer.code, answer.untyped) == ("session_execution_lease_expired", False)

@@ -1,0 +1,91 @@
+"""``python -m tests.liars``: every liar and oddity against the default check, over several seeds, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from statistics import median
+
+from tests.liars.catching import Outcome, run
+from tests.liars.liars import LIARS, Liar
+from tests.liars.oddities import ODDITIES, Oddity
+
+SOON = 5.0
+"""Seconds within which nearly every liar has to be caught."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run them all; the exit code is 1 if a liar went free, was named wrongly, or an oddity was accused."""
+    parser = argparse.ArgumentParser(prog="python -m tests.liars", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds each (3)")
+    parser.add_argument("--first-seed", type=int, default=1, help="the first of them (1)")
+    parser.add_argument("--names", nargs="*", default=[], help="only these")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds of one check of a liar (20)")
+    parser.add_argument("--odd-budget", type=float, default=5.0, help="seconds of one check of an oddity (5)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
+    parser.add_argument("--tell", action="store_true", help="show what was found")
+    options = parser.parse_args(arguments)
+    liars = [liar for liar in LIARS if not options.names or liar.name in options.names]
+    oddities = [one for one in ODDITIES if not options.names or one.name in options.names]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    tasks = [(liar.name, seed, options.budget) for liar in liars for seed in seeds]
+    tasks += [(one.name, seed, options.odd_budget) for one in oddities for seed in seeds]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        results = iter(pool.map(run, tasks))
+        bad = _liars(liars, {liar.name: [next(results) for _ in seeds] for liar in liars}, options.tell)
+        bad += _oddities(oddities, {one.name: [next(results) for _ in seeds] for one in oddities})
+    return min(1, bad)
+
+
+def _liars(liars: list[Liar], results: dict[str, list[Outcome | str]], tell: bool) -> int:
+    print(f"{'liar':32} {'caught':>7} {'seconds':>8} {'slowest':>8} {'operations':>10} {'commands':>8}  named")
+    soon, sizes, wrong, free, total = 0, [], [], [], 0
+    for liar in liars:
+        outcomes = [one for one in results[liar.name] if isinstance(one, Outcome)]
+        broken = [one for one in results[liar.name] if isinstance(one, str)]
+        caught = [one for one in outcomes if one.rules]
+        total += len(results[liar.name])
+        soon += sum(one.seconds <= SOON for one in caught)
+        sizes += [one.commands for one in caught if one.commands]
+        named = sorted({one.rules[0] for one in caught})
+        misnamed = [one for one in caught if not one.named(liar.rules)]
+        wrong += [liar.name] if misnamed else []
+        free += [liar.name] if len(caught) < len(results[liar.name]) else []
+        seconds = [one.seconds for one in caught] or [float("nan")]
+        counts = [one.commands for one in caught] or [0]
+        print(
+            f"{liar.name:32} {len(caught)} of {len(results[liar.name])} {median(seconds):8.2f} {max(seconds):8.2f}"
+            f" {median([one.operations for one in caught] or [0]):10.0f} {max(counts):8}  {' '.join(named)}"
+            + (f"  WRONG, expected {' '.join(liar.rules)}" if misnamed else "")
+            + "".join(f"\n    {line}" for line in broken[:1]),
+            flush=True,
+        )
+        shown = caught[:1] if tell else [one for one in caught if one.commands > 8][:1] or misnamed[:1]
+        for one in shown:
+            print(f"    {one.told}")
+    if total:
+        print(f"\ncaught within {SOON:g} s: {soon} of {total} ({100 * soon / total:.1f} %)")
+        print(f"commands of the minimised run: median {median(sizes or [0])}, most {max(sizes or [0])}")
+        print(f"named by another rule: {', '.join(wrong) or 'none'}\nnot caught with every seed: {', '.join(free) or 'none'}\n")
+    return len(wrong) + len(free)
+
+
+def _oddities(oddities: list[Oddity], results: dict[str, list[Outcome | str]]) -> int:
+    accused = []
+    for one in oddities:
+        outcomes = [result for result in results[one.name] if isinstance(result, Outcome)]
+        broken = [result for result in results[one.name] if isinstance(result, str)]
+        verdicts = sorted({result.verdict for result in outcomes})
+        print(f"{one.name:32} {' '.join(verdicts)}  {sum(result.seconds for result in outcomes):.1f} s {' '.join(broken[:1])}")
+        if broken or "violates" in verdicts:
+            accused.append(one.name)
+            print(*[f"    {result.told}" for result in outcomes if result.rules][:1], sep="\n", flush=True)
+    if oddities:
+        print(f"\nfalse alarms: {', '.join(accused) or 'none'}")
+    return len(accused)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
