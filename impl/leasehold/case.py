@@ -24,7 +24,7 @@ from leasehold.oracle.probe import Probed, probe
 from leasehold.oracle.run import Execution, Indefinite, Reopen, Run, Silence, Step, failure
 from leasehold.records import Json
 from leasehold.report.story import Line, tell
-from leasehold.report.words import brief, short_op
+from leasehold.report.words import Words, brief
 from leasehold.store import Capabilities
 from leasehold.wire.codec import ShapeError, encode_args, encode_result
 from leasehold_model.machine import Command, Contract
@@ -107,15 +107,8 @@ def case_of(finding: Finding | RaceFinding, target: str, capabilities: Capabilit
 
 def message(finding: Finding) -> str:
     """A finding in one sentence."""
-    wrong = finding.failure.mismatch
-    last = finding.failure.moment.op
-    what = last if wrong.where == last else f"{wrong.where} of {last}"
-    number = len(finding.failure.steps)
-    return f"step {number}, {what}: the model allows {_line(wrong.allowed)}, the store answered {_line(wrong.given)}"
-
-
-def _line(text: str) -> str:
-    return text.partition("\n")[0]
+    where, allowed, given = Words(tell(finding.failure), whole=True).wrong()
+    return f"{where}: the contract allows {allowed}; the store answered {given}"
 
 
 def _capabilities(capabilities: Capabilities) -> dict[str, Json]:
@@ -453,9 +446,3 @@ def _factory(target: str) -> tuple[list[str], str, str]:
     if kind == "memory":
         return ["from leasehold.stores.memory import MemoryStore"], "MemoryStore", ""
     return ["from my_store import factory  # yours: factory(clock) opens a fresh store"], "factory", ""
-
-
-def summary(case: Case) -> str:
-    """A case in a few words."""
-    shown = " > ".join(short_op(str(one.get("op", "?"))) for one in case.shown)
-    return f"{case.requirement}: {shown}" if shown else case.requirement

@@ -25,7 +25,8 @@ from leasehold.oracle.check import Options, RaceFinding, Report, check
 from leasehold.oracle.findings import Finding
 from leasehold.report.json import Violation, broken_json, check_json, probe_json, replay_json
 from leasehold.report.progress import Progress
-from leasehold.report.text import Asked, printer, show, show_broken, show_probe, show_replayed
+from leasehold.report.spec import read_source, show_spec, spec_json, spec_markdown
+from leasehold.report.text import Asked, close_output, printer, show, show_broken, show_probe, show_replayed
 from leasehold.targets import DEADLINE, TargetError, open_target
 
 CONFORMS, VIOLATES, INCONCLUSIVE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
@@ -56,8 +57,6 @@ class _Commands(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             code = INTERRUPTED
-        except BrokenPipeError:
-            code = _closed_output()
         except Exception:  # noqa: BLE001 - a fault of ours must not look like a verdict
             traceback.print_exc()
             click.echo("leasehold itself failed, which says nothing about the store. Please report the lines above.", err=True)
@@ -112,7 +111,7 @@ _json = click.option(
     "--json", "json_file", type=_OutputFile(), help="Write the report as JSON; - for standard output, and then nothing else."
 )
 _deadline = click.option(
-    "--deadline", type=_Duration(), default=DEADLINE, show_default="10s", help="How long one call of the store may take (LAW-13)."
+    "--deadline", type=_Duration(), default=DEADLINE, help="How long one call of the store may take (LAW-13). Default 10s."
 )
 
 
@@ -139,7 +138,7 @@ def main() -> None:
 
 @main.command("check", cls=_Command)
 @click.argument("target")
-@click.option("--budget", type=_Duration(), default=60.0, show_default="60s", help="How long to look: 20s, 5m, 90.")
+@click.option("--budget", type=_Duration(), default=60.0, help="How long to look: 20s, 5m, 90. Default 60s.")
 @click.option("--seed", type=click.IntRange(min=0), help="Where the random runs start. Fresh by default, and printed.")
 @_json
 @click.option(
@@ -275,6 +274,25 @@ def replay_command(cases: Sequence[Path], target: str, json_file: str | None, de
     return EXIT_CODES[verdict]
 
 
+@main.command("spec")
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
+def spec_command(form: str) -> int:
+    """Show requirements, laws and policies: where the model decides each, and which tests exercise it.
+
+    \b
+    Example:
+      leasehold spec --format markdown > spec.md
+    """
+    source = read_source()
+    if form == "json":
+        _write_json(STANDARD_OUTPUT, spec_json(source), sys.stdout)
+    elif form == "markdown":
+        _write(spec_markdown(source), sys.stdout)
+    else:
+        show_spec(printer(sys.stdout), source)
+    return CONFORMS
+
+
 # -- the world around ------------------------------------------------------------------------------------------------------------
 
 
@@ -285,10 +303,18 @@ def _prints_to_stderr() -> Iterator[None]:
         yield
 
 
-def _write_json(path: str, value: Any, out: TextIO) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    if path == STANDARD_OUTPUT:
+def _write(text: str, out: TextIO) -> None:
+    try:
         out.write(text)
+        out.flush()
+    except BrokenPipeError:
+        close_output(out)
+
+
+def _write_json(path: str, value: Any, out: TextIO) -> None:
+    text = json.dumps(value, indent=1) + "\n"
+    if path == STANDARD_OUTPUT:
+        _write(text, out)
         return
     try:
         Path(path).write_text(text, encoding="utf-8")
@@ -311,10 +337,3 @@ def _terminated_is_interrupted() -> Iterator[None]:
 
 def _interrupt(_signum: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _closed_output() -> int:
-    """Whoever read our output has gone, as `head` does."""
-    with contextlib.suppress(OSError):
-        sys.stdout.close()
-    return CONFORMS

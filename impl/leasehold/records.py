@@ -147,7 +147,7 @@ class UsageRow:
 
 @frozen(kw_only=True)
 class Node:
-    """A session graph node. ``content`` is the rest of the wire object: ``kind`` with ``event``, or ``plugin_type`` and ``body``."""
+    """A session graph node. ``content`` is the rest of the wire object: ``kind``, ``event`` or ``plugin_type`` and ``body``."""
 
     node_id: str
     parent_node_id: str | None = None

@@ -122,7 +122,7 @@ class SystemClock:
 
 
 class VirtualClock:
-    """A clock that stands still until it is set. The oracle drives a store with one, so that expiry can be met to the millisecond."""
+    """A clock that stands still until it is set. The oracle drives a store with one, so that it meets an expiry exactly."""
 
     __slots__ = ("now",)
 
@@ -172,13 +172,25 @@ class Store(Protocol):
         ...
 
     def claim_ready_queued_work(
-        self, session_id: str, session_execution_lease: Fence, owner_id: str, boundary: Boundary, lease_ttl_ms: int, max_batches: int
+        self,
+        session_id: str,
+        session_execution_lease: Fence,
+        owner_id: str,
+        boundary: Boundary,
+        lease_ttl_ms: int,
+        max_batches: int,
     ) -> Claim | None:
         """QUEUE-4 to QUEUE-9."""
         ...
 
     def claim_ready_queued_work_by_batch_ids(
-        self, session_id: str, session_execution_lease: Fence, owner_id: str, boundary: Boundary, lease_ttl_ms: int, batch_ids: Sequence[str]
+        self,
+        session_id: str,
+        session_execution_lease: Fence,
+        owner_id: str,
+        boundary: Boundary,
+        lease_ttl_ms: int,
+        batch_ids: Sequence[str],
     ) -> Claim | None:
         """QUEUE-10."""
         ...
@@ -270,7 +282,7 @@ OPERATIONS: tuple[str, ...] = (
 
 @frozen(kw_only=True)
 class Capabilities:
-    """What a store declares of itself, as in the protocol's ``hello``. A store sets ``capabilities`` to declare other than the usual.
+    """What a store declares of itself, as in the protocol's ``hello``. Set ``capabilities`` to declare other than the usual.
 
     ``handles`` is how many handles one store takes at once; above 1 the store has ``open_handle() -> Store``. With ``reopen``,
     ``open_handle`` also works after every handle was closed and finds the data. ``ops`` not listed are not checked.

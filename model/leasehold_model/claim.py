@@ -13,7 +13,7 @@ from leasehold_model.state import NO_HOLD, Batch, Fence, Hold, State, is_held, i
 
 @frozen
 class ClaimReady:
-    """Claim what is at the front of a session's queue, up to ``limit`` batches. ``idle`` false: the boundary is a checkpoint of an active turn."""
+    """Claim what is at the front of a session's queue, up to ``limit`` batches. ``idle`` false: an active turn's checkpoint."""
 
     session: SessionId
     fence: Fence

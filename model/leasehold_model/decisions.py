@@ -32,7 +32,7 @@ def next_fence(counter: int) -> int:
 
 
 def same_holder(held_by: int, owner: int, held_token: int, token: int, held_fence: int, fence: int) -> bool:
-    """A fence or completion is the holder's iff owner, token and fencing token all match and the lane is held (LEASE-4, LEASE-6)."""
+    """A fence or completion is the holder's iff the lane is held and owner, token and fencing token match (LEASE-4, LEASE-6)."""
     return held_token != 0 and held_by == owner and held_token == token and held_fence == fence
 
 

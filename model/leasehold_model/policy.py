@@ -166,7 +166,7 @@ POINTS: tuple[Point, ...] = (
 
 @frozen
 class Edition:
-    """An edition of the contract: a name and the policies it recommends. Later editions are further values (contract section 10)."""
+    """An edition of the contract: a name and the policies it recommends. Later editions are further values (section 10)."""
 
     name: str
     recommended: Policies

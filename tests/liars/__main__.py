@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from statistics import median
@@ -34,29 +35,29 @@ def main(arguments: list[str]) -> int:
     tasks += [(one.name, seed, options.odd_budget) for one in oddities for seed in seeds]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         results = iter(pool.map(run, tasks))
-        bad = _liars(liars, {liar.name: [next(results) for _ in seeds] for liar in liars}, options.tell)
-        bad += _oddities(oddities, {one.name: [next(results) for _ in seeds] for one in oddities})
+        bad = _liars(liars, ([next(results) for _ in seeds] for _ in liars), options.tell)
+        bad += _oddities(oddities, ([next(results) for _ in seeds] for _ in oddities))
     return min(1, bad)
 
 
-def _liars(liars: list[Liar], results: dict[str, list[Outcome | str]], tell: bool) -> int:
+def _liars(liars: list[Liar], results: Iterable[list[Outcome | str]], tell: bool) -> int:
     print(f"{'liar':32} {'caught':>7} {'seconds':>8} {'slowest':>8} {'operations':>10} {'commands':>8}  named")
     soon, sizes, wrong, free, total = 0, [], [], [], 0
-    for liar in liars:
-        outcomes = [one for one in results[liar.name] if isinstance(one, Outcome)]
-        broken = [one for one in results[liar.name] if isinstance(one, str)]
+    for liar, result in zip(liars, results, strict=True):
+        outcomes = [one for one in result if isinstance(one, Outcome)]
+        broken = [one for one in result if isinstance(one, str)]
         caught = [one for one in outcomes if one.rules]
-        total += len(results[liar.name])
+        total += len(result)
         soon += sum(one.seconds <= SOON for one in caught)
         sizes += [one.commands for one in caught if one.commands]
         named = sorted({one.rules[0] for one in caught})
         misnamed = [one for one in caught if not one.named(liar.rules)]
         wrong += [liar.name] if misnamed else []
-        free += [liar.name] if len(caught) < len(results[liar.name]) else []
+        free += [liar.name] if len(caught) < len(result) else []
         seconds = [one.seconds for one in caught] or [float("nan")]
         counts = [one.commands for one in caught] or [0]
         print(
-            f"{liar.name:32} {len(caught)} of {len(results[liar.name])} {median(seconds):8.2f} {max(seconds):8.2f}"
+            f"{liar.name:32} {len(caught)} of {len(result)} {median(seconds):8.2f} {max(seconds):8.2f}"
             f" {median([one.operations for one in caught] or [0]):10.0f} {max(counts):8}  {' '.join(named)}"
             + (f"  WRONG, expected {' '.join(liar.rules)}" if misnamed else "")
             + "".join(f"\n    {line}" for line in broken[:1]),
@@ -72,11 +73,11 @@ def _liars(liars: list[Liar], results: dict[str, list[Outcome | str]], tell: boo
     return len(wrong) + len(free)
 
 
-def _oddities(oddities: list[Oddity], results: dict[str, list[Outcome | str]]) -> int:
+def _oddities(oddities: list[Oddity], results: Iterable[list[Outcome | str]]) -> int:
     accused = []
-    for one in oddities:
-        outcomes = [result for result in results[one.name] if isinstance(result, Outcome)]
-        broken = [result for result in results[one.name] if isinstance(result, str)]
+    for one, results_of_one in zip(oddities, results, strict=True):
+        outcomes = [result for result in results_of_one if isinstance(result, Outcome)]
+        broken = [result for result in results_of_one if isinstance(result, str)]
         verdicts = sorted({result.verdict for result in outcomes})
         print(f"{one.name:32} {' '.join(verdicts)}  {sum(result.seconds for result in outcomes):.1f} s {' '.join(broken[:1])}")
         if broken or "violates" in verdicts:

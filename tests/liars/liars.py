@@ -54,7 +54,11 @@ def _patches(file: File, edits: tuple[str, ...]) -> tuple[Patch, ...]:
 
 
 _GRANT_IF = "if lease is None or not _live(lease.expires_at_epoch_ms, now):\n                return self._grant("
-_RENEW_IF = "lease = self._held_lease(fence)\n            if lease is None or not _live(lease.expires_at_epoch_ms, now):\n                raise"
+_RENEW_IF = (
+    "lease = self._held_lease(fence)\n"
+    "            if lease is None or not _live(lease.expires_at_epoch_ms, now):\n"
+    "                raise"
+)
 _FENCE_IF = "lease = self._held_lease(fence)\n            if lease is not None and _live(lease.expires_at_epoch_ms, now):\n"
 _FENCE_CALL = "            self._check_fence(commit.session_id, commit.session_execution_lease, now)\n"
 _RELEASE = (
@@ -92,7 +96,8 @@ LEASES = (
         "a stranger is let in when the lease was claimed a minute ago or more",
         "LEASE-3 LAW-2",
         "            if lease.owner_id == owner_id:\n                return self._reenter(",
-        "            if lease.owner_id == owner_id or now - lease.claimed_at_epoch_ms >= 60_000:\n                return self._reenter(",
+        "            if lease.owner_id == owner_id or now - lease.claimed_at_epoch_ms >= 60_000:\n"
+        "                return self._reenter(",
     ),
     memory(
         "busy-is-an-error",
@@ -319,7 +324,8 @@ COMMITS = (
         "not all(batch_id in held.entries for batch_id in named):",
         "len(named) > len(held.entries):",
         "            for batch_id in completion.batch_ids:\n                queue.remove(queue.entries[batch_id])\n",
-        "            for entry in tuple(queue.claims[completion.claim_id].entries.values()):\n                queue.remove(entry)\n",
+        "            for entry in tuple(queue.claims[completion.claim_id].entries.values()):\n"
+        "                queue.remove(entry)\n",
     ),
     memory(
         "claim-token-ignored",
@@ -687,7 +693,8 @@ QUEUES = (
         "claimed work ends a run, work that is not due does not: two options of P-JOIN-GAP",
         "QUEUE-7",
         "            if len(run) == limit or not",
-        "            if any(e.claim and run[-1].seq < e.seq < entry.seq and _live(e.claim.expires_at, now) for e in queue.everything):\n"
+        "            between = (e.claim for e in queue.everything if run[-1].seq < e.seq < entry.seq)\n"
+        "            if any(claim and _live(claim.expires_at, now) for claim in between):\n"
         "                break\n"
         "            if len(run) == limit or not",
     ),
@@ -742,7 +749,8 @@ QUEUES = (
         "dead-lease-no-work",
         "a claim under a dead lease is told that there is no work",
         "QUEUE-4 LAW-15",
-        "            self._check_fence(session_id, session_execution_lease, now)\n            run = self._run(session_id, boundary, max_batches, now)\n",
+        "            self._check_fence(session_id, session_execution_lease, now)\n"
+        "            run = self._run(session_id, boundary, max_batches, now)\n",
         "            try:\n"
         "                self._check_fence(session_id, session_execution_lease, now)\n"
         "            except SessionExecutionLeaseExpired:\n"
@@ -803,7 +811,8 @@ QUEUES = (
         "renewal-crashes",
         "a renewal of a claim that is gone raises what is no refusal",
         "LAW-15 QUEUE-11",
-        "                raise QueuedWorkClaimExpired(session_id=claim.session_id, claim_id=claim.claim_id)\n            self._state",
+        "                raise QueuedWorkClaimExpired(session_id=claim.session_id, claim_id=claim.claim_id)\n"
+        "            self._state",
         "                raise KeyError(claim.claim_id)\n            self._state",
     ),
     memory(
@@ -821,14 +830,16 @@ QUEUES = (
         "cancels-claimed",
         "a live claim does not protect its batches from being cancelled",
         "QUEUE-13",
-        "            if entry.claim is not None and _live(entry.claim.expires_at, now):\n                return None\n            queue.remove",
+        "            if entry.claim is not None and _live(entry.claim.expires_at, now):\n"
+        "                return None\n            queue.remove",
         "            queue.remove",
     ),
     memory(
         "cancel-keeps-expired",
         "a batch under an expired claim cannot be cancelled",
         "QUEUE-13 QUEUE-9",
-        "            if entry.claim is not None and _live(entry.claim.expires_at, now):\n                return None\n            queue.remove",
+        "            if entry.claim is not None and _live(entry.claim.expires_at, now):\n"
+        "                return None\n            queue.remove",
         "            if entry.claim is not None:\n                return None\n            queue.remove",
     ),
 )
@@ -838,9 +849,11 @@ REST = (
         "stamps-others-rows",
         "commit_refs stamps the rows of every session",
         "ATTACH-2 LAW-9",
-        "        for attachment_id in attachment_ids:\n            row = self._state.uncommitted.pop((attachment_id, session_id), None)\n",
+        "        for attachment_id in attachment_ids:\n"
+        "            row = self._state.uncommitted.pop((attachment_id, session_id), None)\n",
         "        pairs = [(a, s) for a in attachment_ids for s in self._state.manifest.get(a, ())]\n"
-        "        for attachment_id, session_id in pairs:\n            row = self._state.uncommitted.pop((attachment_id, session_id), None)\n",
+        "        for attachment_id, session_id in pairs:\n"
+        "            row = self._state.uncommitted.pop((attachment_id, session_id), None)\n",
     ),
     memory(
         "steals-rows",
@@ -956,13 +969,15 @@ SQLITE = (
         "sql-stamp-before-commit",
         "the stamp is written in a transaction of its own, before the commit is checked",
         "LAW-11 LAW-1 COMMIT-4",
-        "            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)\n            if commit.expected",
+        "            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)\n"
+        "            if commit.expected",
         "            if (early := commit.turn_commit) is not None:\n"
         "                result = (view.revision + 1, stored.checkpoint_ref, stored.manifest_text)\n"
         '                db.execute(_SQL["stamp_put"], (early.session_id, early.turn_id, early.turn_commit_hash, *result))\n'
         '                db.execute("COMMIT")\n'
         '                db.execute("BEGIN IMMEDIATE")\n'
-        "            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)\n            if commit.expected",
+        "            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)\n"
+        "            if commit.expected",
         "        if stamp is not None:\n            db.execute(\n",
         "        if stamp is None:\n            db.execute(\n",
     ),

@@ -29,7 +29,7 @@ class Patch:
 
 
 def source(file: File, patches: tuple[Patch, ...] = ()) -> str:
-    """A file of the stores, patched. A fragment that does not occur exactly once is an error, so that no liar is right unnoticed."""
+    """A file of the stores, patched. A fragment that does not occur exactly once is an error: no liar is right unnoticed."""
     text = files("leasehold.stores").joinpath(file).read_text("utf-8")
     for patch in patches:
         if patch.file != file:

@@ -18,7 +18,6 @@ from leasehold_model.ids import (
     AttachmentId,
     BatchId,
     Body,
-
     ClaimId,
     FencingToken,
     LeaseToken,
@@ -34,7 +33,7 @@ from leasehold_model.ids import (
 )
 from leasehold_model.lease import Leased, ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract, Response, initial, step
-from leasehold_model.outcome import Absent, Done, Refused, Silent
+from leasehold_model.outcome import Absent, Refused, Silent
 from leasehold_model.policy import Policies
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, Listed, ListQueued, Queued
 from leasehold_model.state import EMPTY_CHECKPOINT, Checkpoint, Fence, Node, Part, State, Usage

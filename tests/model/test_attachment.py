@@ -19,9 +19,7 @@ def test_an_intent_is_listed_from_its_time_on(older_than: int, rows: list[tuple[
 
 
 @pytest.mark.requirement("ATTACH-1", "P-INTENT-REPEAT")
-@pytest.mark.parametrize(
-    ("option", "rows"), [("first-wins", [(1, 7, 1)]), ("last-wins", [(1, 7, 2)]), ("refuse", [(1, 7, 1)])]
-)
+@pytest.mark.parametrize(("option", "rows"), [("first-wins", [(1, 7, 1)]), ("last-wins", [(1, 7, 2)]), ("refuse", [(1, 7, 1)])])
 def test_an_id_is_recorded_again(option: str, rows: list[tuple[int, int, int]]) -> None:
     story = Story(intent_repeat=option)
     story.intend(7, uri=1)

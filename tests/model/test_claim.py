@@ -205,7 +205,16 @@ def test_a_claim_outlives_the_lease_and_ends_at_its_own_expiry(now: int, again: 
 @pytest.mark.requirement("QUEUE-10", "LAW-1")
 @pytest.mark.parametrize(
     ("ids", "granted"),
-    [((1, 2), True), ((1,), True), ((2, 1), False), ((2,), False), ((1, 3), False), ((1, 2, 3), False), ((1, 9), False), ((9,), False)],
+    [
+        ((1, 2), True),
+        ((1,), True),
+        ((2, 1), False),
+        ((2,), False),
+        ((1, 3), False),
+        ((1, 2, 3), False),
+        ((1, 9), False),
+        ((9,), False),
+    ],
 )
 def test_named_batches(ids: tuple[int, ...], granted: bool) -> None:
     story = Story()
@@ -231,7 +240,14 @@ def test_no_ids_and_no_lease() -> None:
 @pytest.mark.requirement("QUEUE-11", "P-RENEW-EXPIRED")
 @pytest.mark.parametrize(
     ("policy", "now", "renewed"),
-    [("accept", 9, True), ("accept", 10, True), ("accept", 11, True), ("refuse", 9, True), ("refuse", 10, False), ("refuse", 11, False)],
+    [
+        ("accept", 9, True),
+        ("accept", 10, True),
+        ("accept", 11, True),
+        ("refuse", 9, True),
+        ("refuse", 10, False),
+        ("refuse", 11, False),
+    ],
 )
 def test_a_claim_is_renewed(policy: Literal["accept", "refuse"], now: int, renewed: bool) -> None:
     story = Story(renew_expired=policy)
@@ -304,5 +320,10 @@ def test_negative_numbers_are_refused() -> None:
     story.batch()
     fence = story.lane()
     claim = story.claimed(fence)
-    for got in (story.claim(fence, ttl=-1), story.claim(fence, limit=-1), story.claim_ids(fence, 1, ttl=-1), story.renew_claim(claim, 1, -1)):
+    for got in (
+        story.claim(fence, ttl=-1),
+        story.claim(fence, limit=-1),
+        story.claim_ids(fence, 1, ttl=-1),
+        story.renew_claim(claim, 1, -1),
+    ):
         assert is_error(got, "LAW-15", "invalid_request")

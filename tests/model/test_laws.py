@@ -14,7 +14,19 @@ from leasehold_model.claim import Claimed, ClaimReady
 from leasehold_model.commit import Committed
 from leasehold_model.decisions import MAX_MS
 from leasehold_model.graph import Vacuum
-from leasehold_model.ids import BatchId, Body, CheckpointRef, FencingToken, LeaseToken, Millis, Name, OwnerId, SessionId, TurnHash, TurnId
+from leasehold_model.ids import (
+    BatchId,
+    Body,
+    CheckpointRef,
+    FencingToken,
+    LeaseToken,
+    Millis,
+    Name,
+    OwnerId,
+    SessionId,
+    TurnHash,
+    TurnId,
+)
 from leasehold_model.laws import LAWS, SOMETIMES, Transition
 from leasehold_model.lease import Leased, TryClaimLease
 from leasehold_model.machine import Contract
@@ -119,7 +131,11 @@ BAD: list[tuple[str, str, Transition]] = [
     ("LAW-6", "accepted, not raised", Transition(EMPTY, COMMIT, 0, EMPTY, COMMITTED)),
     ("LAW-7", "a replay changes", Transition(STAMPED, COMMIT, 0, evolve(STAMPED, last_seq=1), REPLAYED)),
     ("LAW-7", "another result", Transition(STAMPED, COMMIT, 0, STAMPED, evolve(REPLAYED, revision=2))),
-    ("LAW-8", "a row out of nothing", Transition(EMPTY, Vacuum(), 0, State(ledger=(commit.Usage(Body(1), Body(1), 1, 0, 0, 0),)), Done(""))),
+    (
+        "LAW-8",
+        "a row out of nothing",
+        Transition(EMPTY, Vacuum(), 0, State(ledger=(commit.Usage(Body(1), Body(1), 1, 0, 0, 0),)), Done("")),
+    ),
     (
         "LAW-8",
         "a row forgotten",
@@ -127,7 +143,11 @@ BAD: list[tuple[str, str, Transition]] = [
     ),
     ("LAW-9", "another session's lane", Transition(EMPTY, ASK, 0, State(lanes=(lane(session=S2),)), Done(""))),
     ("LAW-9", "another session's batch", Transition(EMPTY, READY, 0, State(queue=(batch(1, session=S2),)), Done(""))),
-    ("LAW-11", "no stamp", Transition(EMPTY, evolve(COMMIT, stamp=commit.TurnStamp(S1, TurnId(1), TurnHash(1))), 0, State(head=HEAD), COMMITTED)),
+    (
+        "LAW-11",
+        "no stamp",
+        Transition(EMPTY, evolve(COMMIT, stamp=commit.TurnStamp(S1, TurnId(1), TurnHash(1))), 0, State(head=HEAD), COMMITTED),
+    ),
     (
         "LAW-11",
         "a completed batch stays",

@@ -85,7 +85,13 @@ def test_a_lease_is_renewed_until_it_expires(now: int, renewed: bool) -> None:
 @pytest.mark.requirement("LEASE-5", "LEASE-7")
 @pytest.mark.parametrize(
     "wrong",
-    [{"session": SessionId(2)}, {"owner": OwnerId(2)}, {"token": LeaseToken(99)}, {"fencing": FencingToken(0)}, {"fencing": FencingToken(2)}],
+    [
+        {"session": SessionId(2)},
+        {"owner": OwnerId(2)},
+        {"token": LeaseToken(99)},
+        {"fencing": FencingToken(0)},
+        {"fencing": FencingToken(2)},
+    ],
 )
 def test_every_part_of_a_fence_counts(wrong: dict[str, int]) -> None:
     story = Story()

@@ -164,7 +164,11 @@ class Walker:
             agent_frames=Body(pick(9)),
             current_frame=Body(pick(9)),
             delta=self.delta(),
-            checkpoint=evolve(EMPTY_CHECKPOINT, turn_state=Body(pick(9)), tool_state=self.random.choice((Part(Body(pick(9)), Body(0)), Part(Body(0), tool.ref)))),
+            checkpoint=evolve(
+                EMPTY_CHECKPOINT,
+                turn_state=Body(pick(9)),
+                tool_state=self.random.choice((Part(Body(pick(9)), Body(0)), Part(Body(0), tool.ref))),
+            ),
             usage=tuple(Usage(Body(pick(2)), Body(pick(2)), pick(9), pick(9), pick(9), pick(9)) for _ in range(pick(3))),
             completions=self.completions(session),
             attachments=(AttachmentId(pick(4)),),
@@ -196,4 +200,3 @@ class Walker:
 def pick_hash(random: Random) -> int:
     """Mostly the same one."""
     return 1 if random.randrange(4) else 2
-

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.proofs.registry import PROPERTIES
-from tests.proofs.runner import Result, Task, run, slip, tasks
+from tests.proofs.runner import Result, run, slip, tasks
 
 RECORDED = Path(__file__).with_name("recorded.json")
 COLOURS = {"confirmed": "green", "bounded": "yellow", "refuted": "magenta"}
@@ -33,7 +33,7 @@ def main(arguments: list[str], recorded_file: Path = RECORDED, console: Console 
     asked = parser.parse_args(arguments)
     if asked.record and asked.word:
         parser.error("--record wants everything to be run")
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else 160)
     recorded: dict[str, Any] = json.loads(recorded_file.read_text("utf-8")) if recorded_file.exists() else {}
     started = time.monotonic()
     results = everything(recorded, asked.word, console)

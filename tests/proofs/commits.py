@@ -48,11 +48,23 @@ def leased(lane: Lane, fence: Fence, session: SessionId, now: Millis) -> bool:
         Twin("commit", "if known.session == stamp.session and known.turn == stamp.turn:", "if known.turn == stamp.turn:"),
         Twin("commit", "if not revision_agrees(command.expected_revision, state.head.revision):", "if False:"),
         Twin("commit", "revision = state.head.revision + 1", "revision = command.expected_revision + 1"),
-        Twin("commit", "known.revision, known.checkpoint_ref, known.checkpoint)", "state.head.revision, known.checkpoint_ref, known.checkpoint)"),
+        Twin(
+            "commit",
+            "known.revision, known.checkpoint_ref, known.checkpoint)",
+            "state.head.revision, known.checkpoint_ref, known.checkpoint)",
+        ),
     ),
 )
 def the_first_check_that_fails_decides(
-    lane: Lane, known: Stamp, bound: SessionId, revision: int, fence: Fence, session: SessionId, stamp: TurnStamp, expected: int, now: Millis
+    lane: Lane,
+    known: Stamp,
+    bound: SessionId,
+    revision: int,
+    fence: Fence,
+    session: SessionId,
+    stamp: TurnStamp,
+    expected: int,
+    now: Millis,
 ) -> None:
     """
     pre: revision >= 0 and expected >= -1 and known.turn != 0
@@ -96,8 +108,16 @@ def the_first_check_that_fails_decides(
     twins=(
         Twin("commit", "    if flaw is not None:\n        return state, flaw\n    return accepted", "    return accepted"),
         Twin("commit", "completed(state, command.completions, policies),", "state,"),
-        Twin("commit", "after = evolve(\n        completed(", "after = evolve(state) if not stamps and revision > 5 else evolve(\n        completed("),
-        Twin("queue", "if batch.batch in completion.batches)\n        state", "if batch.session == completion.session)\n        state"),
+        Twin(
+            "commit",
+            "after = evolve(\n        completed(",
+            "after = evolve(state) if not stamps and revision > 5 else evolve(\n        completed(",
+        ),
+        Twin(
+            "queue",
+            "if batch.batch in completion.batches)\n        state",
+            "if batch.session == completion.session)\n        state",
+        ),
     ),
 )
 def a_commit_completes_what_it_names_or_does_nothing(
@@ -116,13 +136,12 @@ def a_commit_completes_what_it_names_or_does_nothing(
         assert (after, answer) == (state, Refused("COMMIT-5", LEASE_EXPIRED))
     elif expected not in (-1, revision):
         assert (after, answer) == (state, Refused("COMMIT-6", REVISION_CONFLICT, (expected, revision)))
+    elif a.hold.claim == 0 or named != 1:
+        assert (after, answer) == (state, Refused("COMMIT-7", CLAIM_EXPIRED))
     else:
-        if a.hold.claim == 0 or named != 1:
-            assert (after, answer) == (state, Refused("COMMIT-7", CLAIM_EXPIRED))
-        else:
-            assert isinstance(answer, Committed) and answer.revision == after.head.revision == revision + 1
-            assert after.queue == state.queue[1:] and after.last_seq == 2 and after.remembered == ()
-            assert (after.lanes, after.stamps, after.manifest, after.nodes) == (state.lanes, (), (), ())
+        assert isinstance(answer, Committed) and answer.revision == after.head.revision == revision + 1
+        assert after.queue == state.queue[1:] and after.last_seq == 2 and after.remembered == ()
+        assert (after.lanes, after.stamps, after.manifest, after.nodes) == (state.lanes, (), (), ())
 
 
 @proved(
@@ -132,14 +151,38 @@ def a_commit_completes_what_it_names_or_does_nothing(
     "LAW-7",
     over="1 lane, 1 batch; a commit, then one of the same turn at any later time",
     twins=(
-        Twin("commit", "stamps = (*stamps, Stamp(stamp.session, stamp.turn, stamp.turn_hash, revision, reference, checkpoint))", "stamps = stamps"),
-        Twin("commit", "Stamp(stamp.session, stamp.turn, stamp.turn_hash, revision, reference, checkpoint))", "Stamp(stamp.session, stamp.turn, TurnHash(0), revision, reference, checkpoint))"),
-        Twin("commit", "after = evolve(state, lanes=released(state.lanes, command.release))", "after = evolve(state, lanes=released(state.lanes, command.release), head=evolve(state.head, config=command.config))"),
-        Twin("commit", "decision = stamp_decision(known is not None, known.turn_hash if known else 0, stamp.turn_hash)", "decision = stamp_decision(known is not None and known.revision == state.head.revision and now < 7, known.turn_hash if known else 0, stamp.turn_hash)"),
+        Twin(
+            "commit",
+            "stamps = (*stamps, Stamp(stamp.session, stamp.turn, stamp.turn_hash, revision, reference, checkpoint))",
+            "stamps = stamps",
+        ),
+        Twin(
+            "commit",
+            "Stamp(stamp.session, stamp.turn, stamp.turn_hash, revision, reference, checkpoint))",
+            "Stamp(stamp.session, stamp.turn, TurnHash(0), revision, reference, checkpoint))",
+        ),
+        Twin(
+            "commit",
+            "after = evolve(state, lanes=released(state.lanes, command.release))",
+            "after = evolve(state, lanes=released(state.lanes, command.release), head=evolve(state.head, config=command.config))",
+        ),
+        Twin(
+            "commit",
+            "decision = stamp_decision(known is not None, known.turn_hash if known else 0, stamp.turn_hash)",
+            "decision = stamp_decision(known is not None and known.revision == state.head.revision and now < 7, known.turn_hash if known else 0, stamp.turn_hash)",
+        ),
     ),
 )
 def a_turn_is_committed_once(
-    batch: Batch, lane: Lane, turn: TurnId, first_hash: TurnHash, then_hash: TurnHash, fence: Fence, expected: int, now: Millis, then: Millis
+    batch: Batch,
+    lane: Lane,
+    turn: TurnId,
+    first_hash: TurnHash,
+    then_hash: TurnHash,
+    fence: Fence,
+    expected: int,
+    now: Millis,
+    then: Millis,
 ) -> None:
     """
     pre: turn != 0 and now <= then and lane.session == batch.session and batch.hold.size == 1
@@ -168,7 +211,11 @@ def a_turn_is_committed_once(
     twins=(
         Twin("commit", "if known.source == row.source and known.model == row.model:", "if known.source == row.source:"),
         Twin("commit", "known.cached_input + row.cached_input,", "row.cached_input,"),
-        Twin("commit", "ledger = (*ledger[:index], total, *ledger[index + 1 :])", "ledger = (*ledger[:index], *ledger[index + 1 :], total)"),
+        Twin(
+            "commit",
+            "ledger = (*ledger[:index], total, *ledger[index + 1 :])",
+            "ledger = (*ledger[:index], *ledger[index + 1 :], total)",
+        ),
         Twin("commit", "            ledger = (*ledger, row)", "            ledger = (row, *ledger)"),
     ),
 )
@@ -196,7 +243,11 @@ def the_ledger_is_the_sum_of_its_rows(a: Usage, b: Usage, c: Usage, d: Usage) ->
     twins=(
         Twin("commit", "ledger=merged(state.ledger, command.usage),", "ledger=state.ledger,"),
         Twin("commit", "        nodes=nodes,\n", ""),
-        Twin("commit", "command.current_frame, command.delta.leaf, checkpoint, reference)", "command.current_frame, state.head.leaf, checkpoint, reference)"),
+        Twin(
+            "commit",
+            "command.current_frame, command.delta.leaf, checkpoint, reference)",
+            "command.current_frame, state.head.leaf, checkpoint, reference)",
+        ),
         Twin("commit", "reference = CheckpointRef(command.name)", "reference = state.head.checkpoint_ref"),
         Twin("commit", "manifest=stamped(state.manifest, command.session, command.attachments),", ""),
     ),

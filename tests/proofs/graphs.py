@@ -53,7 +53,11 @@ def named(*nodes: Node) -> tuple[Node, ...]:
     twins=(
         Twin("graph", 'if node is None or (node.tombstoned and policies.path_tombstoned == "stop"):', "if node is None:"),
         Twin("graph", "            path = (node, *path)", "            path = (*path, node)"),
-        Twin("graph", "leaf = command.leaf if command.leaf != 0 else state.head.leaf\n    if leaf == 0:", "leaf = state.head.leaf\n    if leaf == 0:"),
+        Twin(
+            "graph",
+            "leaf = command.leaf if command.leaf != 0 else state.head.leaf\n    if leaf == 0:",
+            "leaf = state.head.leaf\n    if leaf == 0:",
+        ),
     ),
 )
 def a_path_ends_and_runs_from_root_to_leaf(a: Node, b: Node, c: Node, leaf: NodeId) -> None:
@@ -86,10 +90,22 @@ def a_path_ends_and_runs_from_root_to_leaf(a: Node, b: Node, c: Node, leaf: Node
     "GRAPH-7",
     over="3 nodes, 1 hidden, a vacuum after",
     twins=(
-        Twin("graph", "kept = tuple(node for node in state.nodes if not node.tombstoned)", "kept = tuple(node for node in state.nodes if node.tombstoned)"),
-        Twin("graph", "found = tuple(node for node in state.nodes if node.node == command.node and not node.tombstoned)", "found = tuple(node for node in state.nodes if node.node == command.node)"),
+        Twin(
+            "graph",
+            "kept = tuple(node for node in state.nodes if not node.tombstoned)",
+            "kept = tuple(node for node in state.nodes if node.tombstoned)",
+        ),
+        Twin(
+            "graph",
+            "found = tuple(node for node in state.nodes if node.node == command.node and not node.tombstoned)",
+            "found = tuple(node for node in state.nodes if node.node == command.node)",
+        ),
         Twin("graph", "n.record, True) if n.node in command.nodes else n for", "n.record, n.node in command.nodes) for"),
-        Twin("graph", "        shown = tuple(node for node in state.nodes if not node.tombstoned)\n        hidden", "        shown = state.nodes\n        hidden"),
+        Twin(
+            "graph",
+            "        shown = tuple(node for node in state.nodes if not node.tombstoned)\n        hidden",
+            "        shown = state.nodes\n        hidden",
+        ),
     ),
 )
 def what_is_hidden_is_hidden_from_every_load(a: Node, b: Node, c: Node, gone: NodeId, asked: NodeId) -> None:
@@ -121,8 +137,16 @@ def what_is_hidden_is_hidden_from_every_load(a: Node, b: Node, c: Node, gone: No
     "P-LEAF-UNKNOWN",
     over="2 nodes stored, 1 appended, recommended policies",
     twins=(
-        Twin("graph", "taken = policies.node_revive if known.tombstoned else policies.node_duplicate", "taken = policies.node_duplicate if known.tombstoned else 'keep-both'"),
-        Twin("graph", "if delta.leaf != 0 and not visible(after, delta.leaf):", "if delta.leaf != 0 and not visible(nodes, delta.leaf):"),
+        Twin(
+            "graph",
+            "taken = policies.node_revive if known.tombstoned else policies.node_duplicate",
+            "taken = policies.node_duplicate if known.tombstoned else 'keep-both'",
+        ),
+        Twin(
+            "graph",
+            "if delta.leaf != 0 and not visible(after, delta.leaf):",
+            "if delta.leaf != 0 and not visible(nodes, delta.leaf):",
+        ),
         Twin("graph", "            nodes = (*nodes, node)", "            nodes = (node, *nodes)"),
     ),
 )
@@ -159,10 +183,16 @@ def an_append_is_accepted_iff_its_id_is_new_and_its_leaf_is_there(a: Node, b: No
         Twin("attachment", 'policies.manifest_key == "id" or known.session == command.session', "True"),
         Twin("attachment", "if entry.session == session and entry.attachment in attachments", "if entry.attachment in attachments"),
         Twin("attachment", "entry.intent_at <= command.older_than", "entry.intent_at < command.older_than"),
-        Twin("attachment", "kept = tuple(entry for entry in state.manifest if entry.attachment != command.attachment)", "kept = state.manifest[1:]"),
+        Twin(
+            "attachment",
+            "kept = tuple(entry for entry in state.manifest if entry.attachment != command.attachment)",
+            "kept = state.manifest[1:]",
+        ),
     ),
 )
-def rows_are_recorded_stamped_listed_and_forgotten(row: Entry, new: RecordIntent, session: SessionId, older: ListUncommitted) -> None:
+def rows_are_recorded_stamped_listed_and_forgotten(
+    row: Entry, new: RecordIntent, session: SessionId, older: ListUncommitted
+) -> None:
     """
     pre: new.attachment == 2
     post: True

@@ -131,7 +131,9 @@ def a_lane_is_renewed_iff_its_holder_is_live(lane: Lane, other: Lane, command: R
     "LAW-3",
     over=TWO,
     twins=(
-        Twin("state", "LeaseToken(0), lane.fencing, Millis(0), Millis(0)))", "LeaseToken(0), FencingToken(0), Millis(0), Millis(0)))"),
+        Twin(
+            "state", "LeaseToken(0), lane.fencing, Millis(0), Millis(0)))", "LeaseToken(0), FencingToken(0), Millis(0), Millis(0)))"
+        ),
         Twin("state", "OwnerId(0), LeaseToken(0), lane.fencing, Millis(0)", "OwnerId(0), lane.token, lane.fencing, Millis(0)"),
         Twin("state", "return lane.session == fence.session and same_holder(", "return same_holder("),
         Twin("lease", 'return state, Done("LEASE-7")', 'return State(), Done("LEASE-7")'),
@@ -158,7 +160,9 @@ def a_lane_is_released_iff_by_its_holder(lane: Lane, other: Lane, command: Relea
     over="1 lane, a renewal or release, then a grant",
     twins=(
         Twin("decisions", "return counter + 1", "return counter"),
-        Twin("state", "LeaseToken(0), lane.fencing, Millis(0), Millis(0)))", "LeaseToken(0), FencingToken(0), Millis(0), Millis(0)))"),
+        Twin(
+            "state", "LeaseToken(0), lane.fencing, Millis(0), Millis(0)))", "LeaseToken(0), FencingToken(0), Millis(0), Millis(0)))"
+        ),
     ),
 )
 def fencing_tokens_of_a_lane_rise(lane: Lane, shown: Fence, owner: OwnerId, ttl: Millis, now: Millis, then: Millis) -> None:
@@ -179,7 +183,9 @@ def fencing_tokens_of_a_lane_rise(lane: Lane, shown: Fence, owner: OwnerId, ttl:
     over="1 lane, a grant, a release, a grant",
     twins=(
         Twin("decisions", "return counter + 1", "return 1 if counter == 0 else counter"),
-        Twin("state", "LeaseToken(0), lane.fencing, Millis(0), Millis(0)))", "LeaseToken(0), FencingToken(0), Millis(0), Millis(0)))"),
+        Twin(
+            "state", "LeaseToken(0), lane.fencing, Millis(0), Millis(0)))", "LeaseToken(0), FencingToken(0), Millis(0), Millis(0)))"
+        ),
     ),
 )
 def a_second_grant_is_above_the_first(lane: Lane, owner: OwnerId, rival: OwnerId, ttl: Millis, now: Millis, then: Millis) -> None:
@@ -220,7 +226,9 @@ def a_commit_releases_the_named_lease_if_it_matches(
     state = State(lanes=(lane, other))
     command = bare_commit(lane.session, fence, release=shown)
     if replayed:
-        state = State(lanes=(lane, other), stamps=(Stamp(lane.session, TurnId(1), TurnHash(1), 1, CheckpointRef(1), EMPTY_CHECKPOINT),))
+        state = State(
+            lanes=(lane, other), stamps=(Stamp(lane.session, TurnId(1), TurnHash(1), 1, CheckpointRef(1), EMPTY_CHECKPOINT),)
+        )
         command = evolve(command, stamp=TurnStamp(lane.session, TurnId(1), TurnHash(1)))
     after, _ = commit(state, command, now, EXTENDS)
     assert len(after.lanes) == 2 and after.lanes[1] == other and after.lanes[0].fencing == lane.fencing
@@ -300,7 +308,11 @@ def a_fence_that_was_taken_over_does_nothing(
     "LEASE-2",
     over="1 lane, then any command time up to 2^63-1",
     twins=(
-        Twin("lease", "now, Millis(add_ms(now, command.ttl)))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased(\"LEASE-1\"", "now, Millis((now + command.ttl) % 2**63))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased(\"LEASE-1\""),
+        Twin(
+            "lease",
+            'now, Millis(add_ms(now, command.ttl)))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased("LEASE-1"',
+            'now, Millis((now + command.ttl) % 2**63))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased("LEASE-1"',
+        ),
         Twin("decisions", "MAX_MS = 2**63 - 1", "MAX_MS = 2**63"),
     ),
 )

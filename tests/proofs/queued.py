@@ -25,7 +25,11 @@ from tests.proofs.states import numbered
 NEW, REMEMBERED = Policies(source_key_reuse="new-batch"), Policies(source_key_reuse="remembered")
 STRICT = Policies()
 LENIENT = Policies(
-    complete_subset="accept", complete_duplicate="accept", complete_empty="accept", complete_twice="accept", complete_expired="accept"
+    complete_subset="accept",
+    complete_duplicate="accept",
+    complete_empty="accept",
+    complete_twice="accept",
+    complete_expired="accept",
 )
 
 
@@ -85,7 +89,7 @@ def work_is_appended_iff_its_source_is_new(a: Batch, b: Batch, old: Batch, comma
     over="1 batch, 2 enqueues of one source key",
     twins=(
         Twin("queue", "batch.session == command.session and batch.source == command.source", "batch.source == command.source"),
-        Twin("queue", "return state, Queued(\"QUEUE-2\", batch)", "return evolve(state, last_seq=0), Queued(\"QUEUE-2\", batch)"),
+        Twin("queue", 'return state, Queued("QUEUE-2", batch)', 'return evolve(state, last_seq=0), Queued("QUEUE-2", batch)'),
     ),
 )
 def a_source_key_queues_once_per_session(a: Batch, one: Enqueue, two: Enqueue, now: Millis, then: Millis) -> None:
@@ -112,7 +116,11 @@ def a_source_key_queues_once_per_session(a: Batch, one: Enqueue, two: Enqueue, n
     over="3 batches",
     twins=(
         Twin("queue", "batch.session == command.session and not is_held(batch, now)", "batch.session == command.session"),
-        Twin("queue", "if batch.batch == command.batch and batch.session == command.session and", "if batch.batch == command.batch and"),
+        Twin(
+            "queue",
+            "if batch.batch == command.batch and batch.session == command.session and",
+            "if batch.batch == command.batch and",
+        ),
         Twin("queue", "for batch in gone if batch.source != 0)", "for batch in gone)"),
         Twin("queue", "evolve(batch, hold=NO_HOLD) for batch in gone", "batch for batch in gone"),
         Twin("queue", 'policies.source_key_reuse == "remembered"', "True"),
@@ -145,7 +153,11 @@ def a_batch_is_cancelled_iff_nobody_works_on_it(
     twins=(
         Twin("queue", "if not (command.pending and is_held(batch, now))", "if not command.pending"),
         Twin("queue", "if not (command.pending and is_held(batch, now))", "if not is_held(batch, now)"),
-        Twin("queue", "for batch in state.queue if batch.session == command.session)\n    return", "for batch in state.queue)\n    return"),
+        Twin(
+            "queue",
+            "for batch in state.queue if batch.session == command.session)\n    return",
+            "for batch in state.queue)\n    return",
+        ),
     ),
 )
 def lists_hold_the_sessions_batches_in_order(a: Batch, b: Batch, c: Batch, command: ListQueued, now: Millis) -> None:
@@ -169,17 +181,29 @@ def lists_hold_the_sessions_batches_in_order(a: Batch, b: Batch, c: Batch, comma
     over="2 batches of one claim or of none, a completion of 2 ids, recommended policies",
     twins=(
         Twin("queue", "if completion.session != session:", "if completion.session != session and False:"),
-        Twin("queue", "if under_claim(batch, completion.claim, completion.token) and batch.session == session", "if batch.session == session"),
+        Twin(
+            "queue",
+            "if under_claim(batch, completion.claim, completion.token) and batch.session == session",
+            "if batch.session == session",
+        ),
         Twin("queue", "if any(batch not in [other.batch for other in held] for batch in completion.batches):", "if not held:"),
         Twin("queue", "if repeats(completion.batches) and", "if False and"),
         Twin("queue", "len(named) < held[0].hold.size:", "len(named) < len(held):"),
     ),
 )
 def a_completion_of_two_is_accepted_iff_its_claim_holds_just_them(
-    a: Batch, b: Batch, session: SessionId, its: SessionId, claim: ClaimId, token: LeaseToken, one: BatchId, two: BatchId, now: Millis
+    a: Batch,
+    b: Batch,
+    session: SessionId,
+    its: SessionId,
+    claim: ClaimId,
+    token: LeaseToken,
+    one: BatchId,
+    two: BatchId,
+    now: Millis,
 ) -> None:
     """
-    pre: a.hold.size == b.hold.size and 1 <= a.hold.size <= 3
+    pre: a.hold.size == b.hold.size and 1 <= a.hold.size <= 3 and a.hold.claim != 0
     post: True
     """
     queue = numbered(a, b)
@@ -202,10 +226,14 @@ def a_completion_of_two_is_accepted_iff_its_claim_holds_just_them(
     "LAW-11",
     "P-COMPLETE-TWICE",
     "P-COMPLETE-EXPIRED",
-    over="2 batches, 2 completions of 1 id each",
+    over="2 claimed batches, 2 completions of 1 id each",
     twins=(
         Twin("queue", "return flaws[0] if flaws else None", "return None"),
-        Twin("queue", "        if flaw is not None:\n            flaws.append(flaw)\n", "        if flaw is None:\n            return None\n        flaws.append(flaw)\n"),
+        Twin(
+            "queue",
+            "        if flaw is not None:\n            flaws.append(flaw)\n",
+            "        if flaw is None:\n            return None\n        flaws.append(flaw)\n",
+        ),
         Twin("queue", 'earlier == completion and policies.complete_twice == "refuse"', "False"),
         Twin("queue", 'policies.complete_expired == "refuse" and', ""),
     ),
@@ -214,7 +242,7 @@ def two_completions_are_accepted_iff_each_is(
     a: Batch, b: Batch, claim: ClaimId, token: LeaseToken, second: ClaimId, second_token: LeaseToken, named: BatchId, now: Millis
 ) -> None:
     """
-    pre: a.hold.size == 1 and b.hold.size == 1 and a.session == b.session
+    pre: a.hold.size == 1 and b.hold.size == 1 and a.session == b.session and a.hold.claim != 0 and b.hold.claim != 0
     post: True
     """
     state = State(queue=numbered(a, b))
@@ -279,10 +307,18 @@ def options_decide_on_partial_empty_and_expired_completions(
     "LAW-11",
     over="3 batches, a completion of 2 of them",
     twins=(
-        Twin("queue", "for batch in state.queue if batch.batch in completion.batches)\n        state", "for batch in state.queue if under_claim(batch, completion.claim, completion.token))\n        state"),
+        Twin(
+            "queue",
+            "for batch in state.queue if batch.batch in completion.batches)\n        state",
+            "for batch in state.queue if under_claim(batch, completion.claim, completion.token))\n        state",
+        ),
         Twin("queue", "size=batch.hold.size - len(done)", "size=batch.hold.size"),
         Twin("queue", "state = without(state, done, policies)", "state = without(state, done[:1], policies)"),
-        Twin("state", "queue = tuple(batch if other.batch == batch.batch else other for other in queue)", "queue = tuple(other for other in queue)"),
+        Twin(
+            "state",
+            "queue = tuple(batch if other.batch == batch.batch else other for other in queue)",
+            "queue = tuple(other for other in queue)",
+        ),
     ),
 )
 def exactly_the_named_batches_are_completed(

@@ -69,7 +69,7 @@ def run(task: Task) -> list[Result]:
         return [Result(task, outcome, verdict) for outcome, verdict in zip(never, examine(claim), strict=True)]
     entry: Property = filled.PROPERTIES[task.name]
     if task.kind == "property":
-        verdict = worst(examine(entry.proof, 12.0 if entry.bound else 60.0, bool(entry.bound)))
+        verdict = worst(examine(entry.proof, 6.0 if entry.bound else 60.0, bool(entry.bound)))
         return [Result(task, entry.name, verdict)]
     twin = entry.twins[task.twin]
     try:
@@ -111,7 +111,9 @@ def changed(twin: Twin) -> Iterator[None]:
     """The model and the proofs anew, with the twin's change; afterwards everything is as it was."""
     change = _Change(twin)
     saved = {name: module for name, module in sys.modules.items() if _reloaded(name)}
-    parents = [(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], module) for name, module in saved.items() if "." in name]
+    parents = [
+        (sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], module) for name, module in saved.items() if "." in name
+    ]
     for name in saved:
         del sys.modules[name]
     sys.meta_path.insert(0, change)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import TurnStamp
 from leasehold_model.graph import APPEND, CollectGarbage, Delta, LoadNode, LoadSession, Tombstone, Vacuum
-from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.ids import BatchId, Body, ClaimId, LeaseToken, Millis, Name, NodeId, OwnerId, SessionId
 from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, step
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
-from leasehold_model.state import NO_HEAD, NO_PART, Batch, Entry, Fence, Lane, Node, Part, Stamp, State, EMPTY_CHECKPOINT
+from leasehold_model.state import EMPTY_CHECKPOINT, NO_HEAD, NO_PART, Batch, Entry, Fence, Lane, Node, Part, Stamp, State
 from tests.proofs.registry import witnessed
 from tests.proofs.states import bare_commit, holder_of, numbered
 

@@ -1,6 +1,6 @@
 """Which rule a wrong answer breaks, where the model's response alone does not say: the most specific one.
 
-Judging has found that the answer is wrong; here it is only given its number. Every function takes the `Moment` and returns an identifier.
+Judging has found that the answer is wrong; here it is only given its number. Every function takes the `Moment`, returns an identifier.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def not_absent(moment: Moment, value: Any, batch_of: dict[str, int]) -> str:
     return response.rule
 
 
-def not_fresh(moment: Moment, known: int) -> str:
+def not_fresh(moment: Moment) -> str:
     """An enqueue that should have added a batch returned one that is known."""
     command = moment.command
     assert isinstance(command, Enqueue)  # noqa: S101 - the caller's case

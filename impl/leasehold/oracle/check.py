@@ -82,7 +82,11 @@ Progress = Callable[[str, int, float], None]
 
 def check(door: Door, options: Options, progress: Progress | None = None) -> Report:
     """Check the store behind the door. Raises `BrokenTarget` where nothing can be said about the store."""
-    return _Check(door, options, progress or (lambda what, operations, share: None)).run()
+    return _Check(door, options, progress or _silent).run()
+
+
+def _silent(what: str, operations: int, share: float) -> None:  # noqa: ARG001 - a progress that nobody wants to see
+    return None
 
 
 class _Check:
@@ -201,7 +205,7 @@ class _Check:
             grants = race(self.door, number)
             self.coverage.met("LEASE-8")
             if grants != 1:
-                message = f"two handles asked for the never-claimed lane of one session at once: {grants} were granted, exactly 1 has to be"
+                message = f"two handles asked for one never-claimed lane at once: {grants} were granted, exactly 1 has to be"
                 self.races.append(RaceFinding("LEASE-8", message))
                 self.last_found = self._elapsed()
                 return

@@ -52,7 +52,7 @@ def draw(walker: Walker, state: State) -> Command:
     return CommitState(
         session=session,
         fence=fence,
-        release=_release(walker, state, session, fence),
+        release=_release(walker, session, fence),
         expected_revision=_expected(walker, state, flaw == 3),
         stamp=_stamp(walker, state, session),
         config=walker.body(),
@@ -84,7 +84,7 @@ def draw_replay(walker: Walker, state: State) -> Command | None:
     return again
 
 
-def _release(walker: Walker, state: State, session: SessionId, fence: Fence) -> Fence:
+def _release(walker: Walker, session: SessionId, fence: Fence) -> Fence:
     take = walker.take
     kind = take(8)
     if kind < 4 or fence.session != session:

@@ -70,8 +70,8 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
 def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tuple[str, ...]]:
     """The rule that was broken, and others that were too.
 
-    In a minimised run every step is needed. So a needed step that the model calls inert (a refusal, a replay, a reopen) was not inert on
-    the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
+    In a minimised run every step is needed. So a needed step that the model calls inert (a refusal, a replay, a reopen) was not inert
+    on the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
     """
     rule = failure.mismatch.rule
     past = _past(contract, failure.steps)

@@ -1,6 +1,6 @@
 """Probing: which option does a store take at each policy point? One short scenario a point, judged under each of the options.
 
-The first option whose model explains the store's answers is the store's. Where none does, the store breaks a rule; the runs will show which.
+The first option whose model explains the store's answers is the store's. If none does, it breaks a rule: runs will show which.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CLAIM = 50
 
 @frozen
 class Probed:
-    """What was found at one point. ``option`` None: no option explains the answers (``failure``: under the first), or ``why`` it was not asked."""
+    """What was found at one point. ``option`` None: none explains the answers (``failure``), or ``why`` it was not asked."""
 
     point: Point
     option: str | None

@@ -36,7 +36,7 @@ class _Watch(threading.local):
 
 
 class PythonDoor:
-    """Calls the store's methods directly. A call that does not end within ``deadline`` seconds is interrupted (main thread only)."""
+    """Calls the store's methods directly. A call that takes over ``deadline`` seconds is interrupted (in the main thread)."""
 
     def __init__(self, factory: Factory, name: str, deadline: float = 3.0) -> None:
         self.name = name

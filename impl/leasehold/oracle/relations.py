@@ -1,7 +1,7 @@
 """References within a run, kept as relations while steps are deleted: "the fence of that grant", "one more than the revision then".
 
-Fencing tokens and revisions are numbers that shift when earlier steps go. `related` notes, once, what each number meant in the original
-run; `resolved` gives a shortened run its numbers back, and leaves out what refers to things that no longer happen.
+Fencing tokens and revisions are numbers that shift when earlier steps go. `related` notes, once, what each number meant in the
+original run; `resolved` gives a shortened run its numbers back, and leaves out what refers to things that no longer happen.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Execution:
             door.clock(START)
 
     def do(self, step_: Step) -> Mismatch | None:
-        """Execute and judge one step. Raises `Silence` or `Unbound` where it was not sent, `Indefinite` where the run has to end."""
+        """Execute and judge one step. Raises `Silence` or `Unbound` if it was not sent, `Indefinite` if the run has to end."""
         if isinstance(step_.action, Reopen):
             self.steps.append(step_)
             self.answers.append(None)

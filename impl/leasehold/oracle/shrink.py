@@ -1,4 +1,4 @@
-"""Shrinking: the shortest run that still fails by the same rule, found by deleting chunks of steps and by simplifying what is left."""
+"""Shrinking: the shortest run that still fails by the same rule, by deleting chunks of steps and simplifying what is left."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def owner(number: int) -> str:
 
 @cache
 def source_key(number: int) -> str | None:
-    """A source key: one of several that are easily confused, a process wake's from 100 up, a session command's from 200 up (QUEUE-14)."""
+    """A source key: one of a few that are easily confused, a wake's from 100 up, a session command's from 200 up (QUEUE-14)."""
     if number == 0:
         return None
     if number >= 200:

@@ -266,7 +266,7 @@ class Walker:
             LoadSession(True, NodeId(0)),
             LoadSession(False, NodeId(0)),
             LoadMeta(),
-            ListUncommitted(Millis(MAX_MS)),
+            ListUncommitted(Millis(latest)),
         ]
         for session in (BOUND, OTHER):
             reads += [ListQueued(session, False), ListQueued(session, True)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import IO, TextIO
 
 from attrs import frozen
 from rich.box import ROUNDED, SIMPLE_HEAD
@@ -22,7 +25,7 @@ from leasehold.oracle.probe import Probed
 from leasehold.oracle.run import Reopen
 from leasehold.report.json import Violation
 from leasehold.report.story import Line, Story, tell
-from leasehold.report.words import Words, short_op
+from leasehold.report.words import SHOWN, Words, first_line, short_op
 from leasehold_model.commit import Committed
 from leasehold_model.outcome import Absent, Refused
 from leasehold_model.requirements import REQUIREMENTS, STATEMENTS
@@ -35,9 +38,6 @@ GAP = 2
 
 _COLOURS = {"conforms": "green", "violates": "red", "inconclusive": "yellow", "broken": "magenta"}
 _BROKEN = "bold red"
-_SHOWN = ("batches", "graph.nodes", "graph.leaf_node_id", "token_ledger", "head_revision", "entries")
-"""Parts of an answer that stand in its few words anyway."""
-
 _MARKS = {"x": "x broken", "!": "! never answered rightly in this check"}
 
 
@@ -70,9 +70,26 @@ def show(console: Console, report: Report, violations: Sequence[Violation], aske
     console.print()
 
 
-def printer(stream: io.TextIOBase | object, width: int | None = None) -> Console:
+class _Console(Console):
+    """A console that goes on in silence when its reader has gone, as `head` does: the exit code is still the verdict's."""
+
+    def on_broken_pipe(self) -> None:
+        """Write nowhere from now on."""
+        self.quiet = True
+        close_output(self.file)
+
+
+def close_output(stream: IO[str]) -> None:
+    """Let a stream whose reader has gone write nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def printer(stream: TextIO, width: int | None = None) -> Console:
     """A console for reports."""
-    console = Console(file=stream, highlight=False, width=width)  # type: ignore[arg-type]
+    console = _Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
     console.width = min(console.width, WIDEST)
     return console
 
@@ -95,7 +112,7 @@ def _sentence(report: Report, asked: Asked) -> str:
     if report.verdict == "conforms":
         return f"{report.target} kept every rule that was checked{cut}"
     if report.interrupted:
-        return f"{report.target}: interrupted before enough was checked; no rule was broken until then"
+        return f"{report.target}: interrupted; no rule was broken until then"
     return f"{report.target} broke no rule, but too little was checked to say that it conforms"
 
 
@@ -142,18 +159,9 @@ def run_block(finding: Finding) -> list[RenderableType]:
     words = Words(story)
     parts: list[RenderableType] = [_run_table(story, words)]
     wrong = story.mismatch
-    last = story.lines[-1]
-    whole = wrong.where == last.op or wrong.where in _SHOWN
+    where, allowed, given = words.wrong()
     parts.append(
-        Text.assemble(
-            (f"Step {last.number}, {last.op}", _BROKEN),
-            ("" if wrong.where == last.op else f" at {wrong.where}", _BROKEN),
-            ": the contract allows ",
-            (words.allowed(last.response) if whole else words.text(wrong.allowed), "green"),
-            "; the store answered ",
-            (words.answer(last) if whole else words.text(_first_line(wrong.given)), "red"),
-            ".",
-        )
+        Text.assemble((where, _BROKEN), ": the contract allows ", (allowed, "green"), "; the store answered ", (given, "red"), ".")
     )
     blame = _blame(finding, story)
     if blame:
@@ -167,10 +175,6 @@ def run_block(finding: Finding) -> list[RenderableType]:
             Text("This did not happen again when the same run was repeated: the store does not always do the same.", "yellow")
         )
     return parts
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
 
 
 def _run_table(story: Story, words: Words) -> Table:
@@ -190,9 +194,9 @@ def _run_table(story: Story, words: Words) -> Table:
         cells += [f"+{line.at - story.start}"] if times else []
         cells += [str(line.handle + 1)] if handles else []
         allowed, answered = words.allowed(line.response), words.answer(line)
-        if line.broken and story.mismatch.where != line.op and story.mismatch.where not in _SHOWN:
+        if line.broken and story.mismatch.where != line.op and story.mismatch.where not in SHOWN:
             allowed += f"\n{story.mismatch.where}: {words.text(story.mismatch.allowed)}"
-            answered += f"\n{story.mismatch.where}: {words.text(_first_line(story.mismatch.given))}"
+            answered += f"\n{story.mismatch.where}: {words.text(first_line(story.mismatch.given))}"
         styles = ("green", "red") if line.broken else ("", "")
         table.add_row(
             *cells, words.call(line), Text(allowed, styles[0]), Text(answered, styles[1]), style="bold" if line.broken else ""
@@ -407,7 +411,9 @@ def _outcome(again: Replayed, target: str) -> str:
 def replayed_text(again: Replayed, target: str, width: int = 100) -> str:
     """The same, as text."""
     stream = io.StringIO()
-    show_replayed(Console(file=stream, width=width, highlight=False, color_system=None), "case", again, target)
+    show_replayed(
+        Console(file=stream, width=width, highlight=False, markup=False, emoji=False, color_system=None), "case", again, target
+    )
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,11 +53,16 @@ def short_op(op: str) -> str:
     return SHORT.get(op, op)
 
 
-class Words:
-    """The words for one story."""
+SHOWN = ("batches", "graph.nodes", "graph.leaf_node_id", "token_ledger", "head_revision", "entries")
+"""Parts of an answer that stand in its few words anyway."""
 
-    def __init__(self, story: Story) -> None:
+
+class Words:
+    """The words for one story. ``whole``: no short names."""
+
+    def __init__(self, story: Story, *, whole: bool = False) -> None:
         self.story = story
+        self._long = sys.maxsize if whole else LONG
         self.legend: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._counts: dict[str, int] = {}
@@ -81,7 +87,7 @@ class Words:
         """An id, by its short name if it is long: b for a batch, c claim, t token, p checkpoint, r content reference."""
         if not isinstance(text, str):
             return "none" if text is None else brief(text)
-        if len(text) <= LONG or text.startswith("forged-"):
+        if len(text) <= self._long or text.startswith("forged-"):
             return text
         if text not in self._names:
             self._counts[kind] = self._counts.get(kind, 0) + 1
@@ -102,6 +108,14 @@ class Words:
         for long in sorted(self._names, key=len, reverse=True):
             text = text.replace(f"'{long}'", self._names[long]).replace(long, self._names[long])
         return _EPOCH.sub(lambda match: self.time(int(match[0])), text)
+
+    def wrong(self) -> tuple[str, str, str]:
+        """What is wrong with the last step: where, what the contract allows there, what the store answered."""
+        wrong, last = self.story.mismatch, self.story.lines[-1]
+        place = "" if wrong.where == last.op else f" at {wrong.where}"
+        if not place or wrong.where in SHOWN:
+            return f"Step {last.number}, {last.op}{place}", self.allowed(last.response), self.answer(last)
+        return f"Step {last.number}, {last.op}{place}", self.text(wrong.allowed), self.text(first_line(wrong.given))
 
     # -- calls -------------------------------------------------------------------------------------------------------------
 
@@ -337,6 +351,11 @@ class Words:
 
 
 _RECORDS = (records.Lease, records.Claim, records.Batch, records.CommitResult, records.Read, records.GcReport, records.VacuumReport)
+
+
+def first_line(text: str) -> str:
+    """Text up to its first line's end."""
+    return text.partition("\n")[0]
 
 
 def middle(text: str, most: int = 24) -> str:
