@@ -393,11 +393,8 @@ def _again(case: Case, door: Door) -> RaceFinding | None:
         reported = door.reported_tier()
         wrong = reported is not None and reported != door.capabilities.tier
         return RaceFinding("TIER-1", f"the store declares {door.capabilities.tier!r} and reports {reported!r}") if wrong else None
-    for number in range(4 * RACES):
-        grants = race(door, number)
-        if grants != 1:
-            return RaceFinding("LEASE-8", f"two handles asked for a never-claimed lane at once: {grants} were granted")
-    return None
+    found = (race(door, number) for number in range(4 * RACES))
+    return next((one for one in found if one is not None), None)
 
 
 def replay_case(case: Path | str | Mapping[str, Json], door: Door) -> None:

@@ -190,7 +190,12 @@ def check_command(
         click.echo(f"{report.verdict}: {target}, seed {seed}", err=True)
     else:
         again = _again(target, options, deadline, cases)
-        show(printer(out), report, violations, Asked(command=again, recommended=options.require_recommended))
+        show(
+            printer(out),
+            report,
+            violations,
+            Asked(command=again, recommended=options.require_recommended, max_findings=max_findings),
+        )
     return INTERRUPTED if report.interrupted else EXIT_CODES[report.verdict]
 
 

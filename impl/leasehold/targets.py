@@ -24,7 +24,7 @@ from leasehold.store import Clock
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
 
-DEADLINE = 10.0
+DEADLINE = 3.0
 """Seconds that one call may take, unless the user says otherwise."""
 
 FORMS = """\

@@ -924,7 +924,7 @@ SQLITE = (
         "only the first fifty batches are read, and the claimed ones among them left out then",
         "QUEUE-5 QUEUE-7",
         "FROM batch\nWHERE session_id = ? AND state = 0",
-        "FROM (SELECT * FROM batch WHERE session_id = ?1 ORDER BY enqueue_seq LIMIT 50)\nWHERE session_id = ? AND state = 0",
+        "FROM (SELECT * FROM batch WHERE session_id = ? ORDER BY enqueue_seq LIMIT 50)\nWHERE state = 0",
     ),
     sql(
         "sql-source-key-steals",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from leasehold_model.attachment import FoundMeta, LoadMeta, SaveMeta
@@ -37,7 +39,7 @@ def test_an_id_is_recorded_again(option: str, rows: list[tuple[int, int, int]]) 
         ({"manifest_key": "id", "intent_repeat": "last-wins"}, [(2, 7, 2)]),
     ],
 )
-def test_two_sessions_record_one_id(policies: dict[str, str], rows: list[tuple[int, int, int]]) -> None:
+def test_two_sessions_record_one_id(policies: dict[str, Any], rows: list[tuple[int, int, int]]) -> None:
     story = Story(**policies)
     story.intend(7, session=1, uri=1)
     story.intend(7, session=2, uri=2)

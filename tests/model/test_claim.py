@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from leasehold_model.claim import Claimed
-from leasehold_model.ids import OwnerId, SessionId
+from leasehold_model.ids import Millis, OwnerId, SessionId
 from leasehold_model.outcome import Absent, Done, Silent
 from tests.model.story import NOBODY, Story, done, ids_of, is_error
 
@@ -257,7 +257,7 @@ def test_a_claim_is_renewed(policy: Literal["accept", "refuse"], now: int, renew
     got = story.renew_claim(claim, now=now, ttl=7)
     if renewed:
         assert isinstance(got, Claimed) and got.rule == "QUEUE-11" and ids_of(got) == ids_of(claim)
-        assert got.hold == evolve(claim.hold, expires_at=now + 7) and got.fencing == claim.fencing
+        assert got.hold == evolve(claim.hold, expires_at=Millis(now + 7)) and got.fencing == claim.fencing
     else:
         assert is_error(got, "QUEUE-11", "")
 

@@ -170,7 +170,7 @@ def completing(story: Story, how: str) -> tuple[object, list[int]]:
     ],
 )
 @pytest.mark.parametrize("option", ["refuse", "accept"])
-def test_unusual_completions(field: str, how: str, left: list[int], option: Literal["refuse", "accept"]) -> None:
+def test_unusual_completions(field: str, how: str, left: list[int], option: Any) -> None:
     got, queued = completing(Story(**{field: option}), how)
     if option == "accept":
         assert accepted(got, 1) and queued == left

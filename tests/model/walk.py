@@ -1,5 +1,7 @@
-"""Random runs of the model, guided by its state: every reference is usually the one that is valid now, and time goes to the instants
-that matter. A seed gives the same run again."""
+"""Random runs of the model, guided by its state: references are usually the valid ones, and time goes to the instants that matter.
+
+A seed gives the same run again.
+"""
 
 from __future__ import annotations
 

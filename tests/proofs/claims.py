@@ -69,18 +69,33 @@ def selects_right(queue: tuple[Batch, ...], session: SessionId, idle: bool, limi
 
 
 THREE = "3 batches of any sessions, each claimed before"
-SELECTION = (
-    Twin(
-        "claim",
-        "        if batch.session != session:\n            continue",
-        "        if batch.session != session:\n            break",
+
+
+@proved(
+    "QUEUE-5",
+    "QUEUE-6",
+    "QUEUE-7",
+    "LAW-9",
+    over="2 batches of any sessions",
+    twins=(
+        Twin(
+            "claim",
+            "        if batch.session != session:\n            continue",
+            "        if batch.session != session:\n            break",
+        ),
+        Twin("claim", "            if not idle and batch.after_commit:", "            if batch.after_commit:"),
+        Twin("claim", 'return ("QUEUE-8" if chosen else "QUEUE-5")', 'return ("QUEUE-8" if chosen else "QUEUE-6")'),
+        Twin("decisions", "and first_merge == merge and", "and"),
+        Twin("decisions", "first_delivery == delivery and", "first_delivery >= delivery and"),
+        Twin("decisions", "due(available_at, now) and", "available_at < now and"),
     ),
-    Twin("claim", "            if not idle and batch.after_commit:", "            if batch.after_commit:"),
-    Twin("claim", "        first = chosen[0]", "        first = chosen[-1]; limit += 1"),
-    Twin("claim", "            break\n        chosen.append(batch)", "            continue\n        chosen.append(batch)"),
-    Twin("decisions", "and first_merge == merge and", "and"),
-    Twin("decisions", "first_delivery == delivery and", "first_delivery >= delivery and"),
 )
+def a_claim_takes_the_longest_run_of_two(a: Batch, b: Batch, session: SessionId, idle: bool, limit: int, now: Millis) -> None:
+    """
+    pre: limit >= 1
+    post: True
+    """
+    selects_right(numbered(a, b), session, idle, limit, now, False)
 
 
 @proved(
@@ -90,7 +105,10 @@ SELECTION = (
     "LAW-9",
     "P-JOIN-GAP",
     over=THREE,
-    twins=(*SELECTION, Twin("claim", 'if chosen and policies.join_gap == "break":', "if chosen:")),
+    twins=(
+        Twin("claim", 'if chosen and policies.join_gap == "break":', "if chosen:"),
+        Twin("claim", "        first = chosen[0]", "        first = chosen[0] if len(chosen) < 2 else batch"),
+    ),
 )
 def a_claim_takes_the_longest_run_gaps_skipped(
     a: Batch, b: Batch, c: Batch, session: SessionId, idle: bool, limit: int, now: Millis

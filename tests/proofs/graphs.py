@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from attrs import evolve
 
 from leasehold_model.attachment import (
@@ -75,7 +77,7 @@ def a_path_ends_and_runs_from_root_to_leaf(a: Node, b: Node, c: Node, leaf: Node
         assert leaf == 4 or nodes[int(leaf) - 1].tombstoned
         return
     assert path[-1].node == leaf
-    for upper, lower in zip(path[:-1], path[1:], strict=True):
+    for upper, lower in pairwise(path):
         assert upper.node == lower.parent and upper is not lower
     above = path[0].parent
     beyond = [node for node in nodes if node.node == above]
@@ -159,13 +161,13 @@ def an_append_is_accepted_iff_its_id_is_new_and_its_leaf_is_there(a: Node, b: No
     delta = Delta(APPEND, (new,), leaf)
     flaw = delta_flaw(nodes, delta, STRICT)
     seen = [node.node for node in (*nodes, new) if not node.tombstoned]
-    if new.node == 1 or new.node == 2:
+    if new.node in (1, 2):
         assert flaw == Refused("GRAPH-8", ANY_ERROR)
         return
     assert applied(nodes, delta, STRICT) == (*nodes, new)
     if leaf == 0 or leaf in seen:
         assert flaw is None
-    elif leaf == 1 or leaf == 2:
+    elif leaf in (1, 2):
         assert isinstance(flaw, Silent)
     else:
         assert flaw == Refused("GRAPH-8", ANY_ERROR)

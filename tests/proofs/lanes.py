@@ -67,7 +67,7 @@ def a_lane_is_granted_iff_it_is_free_or_ones_own(lane: Lane, other: Lane, comman
         assert after == State(lanes=(other, new))
         assert (new.session, new.owner) == (command.session, command.owner)
         if free:
-            assert (new.token, new.fencing, new.claimed_at) == (command.name, lane.fencing + 1, now)
+            assert new.token == LeaseToken(command.name) and new.fencing == lane.fencing + 1 and new.claimed_at == now
             assert ends(now, command.ttl, new.expires_at)
         else:
             assert (new.token, new.fencing, new.claimed_at) == (lane.token, lane.fencing, lane.claimed_at)
@@ -310,8 +310,8 @@ def a_fence_that_was_taken_over_does_nothing(
     twins=(
         Twin(
             "lease",
-            'now, Millis(add_ms(now, command.ttl)))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased("LEASE-1"',
-            'now, Millis((now + command.ttl) % 2**63))\n        return evolve(state, lanes=with_lane(state.lanes, lane)), Leased("LEASE-1"',
+            "counter, now, Millis(add_ms(now, command.ttl))",
+            "counter, now, Millis((now + command.ttl) % 2**63)",
         ),
         Twin("decisions", "MAX_MS = 2**63 - 1", "MAX_MS = 2**63"),
     ),

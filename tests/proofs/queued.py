@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from leasehold_model.ids import BatchId, ClaimId, LeaseToken, Millis, SessionId
+from leasehold_model.ids import BatchId, ClaimId, FencingToken, LeaseToken, Millis, SessionId
 from leasehold_model.outcome import ANY_ERROR, CLAIM_EXPIRED, Absent, Refused, Silent
 from leasehold_model.policy import Policies
 from leasehold_model.queue import (
@@ -77,7 +77,7 @@ def work_is_appended_iff_its_source_is_new(a: Batch, b: Batch, old: Batch, comma
     assert response.rule == "QUEUE-1"
     assert after == State(queue=(*state.queue, new), remembered=state.remembered, last_seq=new.seq)
     assert new.seq == last + 1 and all(new.seq > batch.seq for batch in state.queue)
-    assert (new.batch, new.enqueued_at, new.hold, new.fencing) == (command.name, now, NO_HOLD, 0)
+    assert (new.batch, new.fencing) == (BatchId(command.name), FencingToken(0)) and (new.enqueued_at, new.hold) == (now, NO_HOLD)
     assert (new.session, new.source, new.payload) == (command.session, command.source, command.payload)
     assert (new.after_commit, new.exclusive, new.merge) == (command.after_commit, command.exclusive, command.merge)
     assert new.available_at == command.available_at

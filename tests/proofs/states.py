@@ -32,7 +32,7 @@ def bare_commit(session: SessionId, fence: Fence, release: Fence = NOT_GIVEN) ->
 
 
 def numbered(*batches: Batch) -> tuple[Batch, ...]:
-    """The batches as a queue: ids and sequence numbers 1, 2, ... Ids are only ever compared with ``==``, so which they are is all one."""
+    """The batches as a queue: ids and sequence numbers 1, 2, ... Ids are only compared with ``==``, which they are is all one."""
     return tuple(
         Batch(
             BatchId(number),

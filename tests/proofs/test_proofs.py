@@ -1,4 +1,4 @@
-"""The quick part of ``make prove``, and that the gate itself can fail. All of it, with every twin and witness, is ``make prove``."""
+"""The quick part of ``make prove``, and that the gate itself can fail. Every property, twin and witness: ``make prove``."""
 
 from __future__ import annotations
 

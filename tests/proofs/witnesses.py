@@ -1,4 +1,4 @@
-"""Every command can be answered in each of these ways. A postcondition says 'never so', and CrossHair must find an input that refutes it."""
+"""Every command can be answered in each of these ways: a postcondition says 'never so', and CrossHair must refute it."""
 
 from __future__ import annotations
 

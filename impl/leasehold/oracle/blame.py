@@ -1,6 +1,6 @@
 """Which rule a wrong answer breaks, where the model's response alone does not say: the most specific one.
 
-Judging has found that the answer is wrong; here it is only given its number. Every function takes the `Moment`, returns an identifier.
+Judging has found that the answer is wrong; here it only gets its number. Every function takes the `Moment` and returns an identifier.
 """
 
 from __future__ import annotations
@@ -50,10 +50,24 @@ def refused(moment: Moment, code: str) -> str:
         if isinstance(response, Committed) and response.rule == "COMMIT-4":
             return "COMMIT-4"
         return _BY_CODE.get(code, "COMMIT-8")
+    if isinstance(command, ClaimReady | ClaimByIds) and code == "session_execution_lease_expired":
+        return "QUEUE-4"
     if isinstance(command, RenewLease | RenewClaim) or isinstance(response, Claimed | Leased):
-        return "QUEUE-4" if code == "session_execution_lease_expired" and isinstance(response, Claimed) else absent(moment)
+        return absent(moment)
     rule: str = getattr(response, "rule", "LAW-15")
     return rule
+
+
+def wrong_code(moment: Moment, code: str) -> str:
+    """Both refuse, by another check: the earlier one of the two was not as it should be, since the first failure decides."""
+    response = moment.response
+    assert isinstance(response, Refused)  # noqa: S101 - the caller's case
+    claimed = _BY_CODE.get(code, response.rule)
+    ordered = isinstance(moment.command, CommitState) and response.rule in _ORDER and claimed in _ORDER
+    return min(claimed, response.rule, key=_ORDER.index) if ordered else response.rule
+
+
+_ORDER = ("COMMIT-1", "COMMIT-2", "COMMIT-3", "COMMIT-5", "COMMIT-6", "COMMIT-7")
 
 
 def absent(moment: Moment) -> str:
@@ -166,7 +180,7 @@ def wrong_nodes(moment: Moment, expected: list[str], given: list[str]) -> str:
         return "GRAPH-6"
     if response.rule == "GRAPH-4" or sorted(expected) == sorted(given):
         return response.rule
-    return "GRAPH-3" if set(expected) < set(given) else "GRAPH-1"
+    return "GRAPH-1"
 
 
 def leaf(moment: Moment) -> str:

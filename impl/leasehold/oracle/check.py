@@ -202,11 +202,10 @@ class _Check:
             return
         self._tell("racing for a first lease")
         for number in range(RACES):
-            grants = race(self.door, number)
+            found = race(self.door, number)
             self.coverage.met("LEASE-8")
-            if grants != 1:
-                message = f"two handles asked for one never-claimed lane at once: {grants} were granted, exactly 1 has to be"
-                self.races.append(RaceFinding("LEASE-8", message))
+            if found is not None:
+                self.races.append(found)
                 self.last_found = self._elapsed()
                 return
 
@@ -296,8 +295,8 @@ def _smoke_problem(answer: Answer, expected: type) -> str:
     return ""
 
 
-def race(door: Door, number: int) -> int:
-    """How many of two handles are granted a never-claimed lane that both ask for at once."""
+def race(door: Door, number: int) -> RaceFinding | None:
+    """Two handles ask for a never-claimed lane at once: what is wrong with their answers, if not exactly one is granted."""
     door.fresh("alpha")
     if door.capabilities.clock == "virtual":
         door.clock(START)
@@ -305,19 +304,24 @@ def race(door: Door, number: int) -> int:
         door.call(handle, "try_claim_session_execution_lease", (f"warm-{handle}", "ann", 60_000))
     barrier = threading.Barrier(2)
     answers: list[Answer] = []
+    ends = time.monotonic() + door.deadline
 
     def ask(handle: int) -> None:
         barrier.wait()
         answer = door.call(handle, "try_claim_session_execution_lease", (f"race-{number}", ("ann", "bob")[handle], 60_000))
-        while isinstance(answer, Err) and answer.code == "contended":
+        while isinstance(answer, Err) and answer.code == "contended" and time.monotonic() < ends:
             answer = door.call(handle, "try_claim_session_execution_lease", (f"race-{number}", ("ann", "bob")[handle], 60_000))
         answers.append(answer)
 
-    threads = [threading.Thread(target=ask, args=(handle,)) for handle in (0, 1)]
+    threads = [threading.Thread(target=ask, args=(handle,), daemon=True) for handle in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, ends - time.monotonic()))
+    asked = "two handles asked for one never-claimed lane at once"
+    if len(answers) < 2:
+        return RaceFinding("LAW-13", f"{asked}: not both were answered within {door.deadline:g} s")
     if any(isinstance(answer, Skip) for answer in answers):
-        return 1
-    return sum(isinstance(answer, Ok) and answer.value is not None for answer in answers)
+        return None
+    grants = sum(isinstance(answer, Ok) and answer.value is not None for answer in answers)
+    return None if grants == 1 else RaceFinding("LEASE-8", f"{asked}: {grants} were granted, exactly 1 has to be")

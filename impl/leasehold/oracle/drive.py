@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from leasehold.oracle.answers import Door, Err, Ok
 from leasehold.oracle.binding import Unbound
@@ -56,19 +57,24 @@ def walk(
                 return failure(execution, mismatch)
             if isinstance(take, Bytes) and take.spent:
                 break
-        for one in walker.epilogue(execution.state):
-            mismatch = _try(execution, one)
-            if mismatch is not None:
-                return failure(execution, mismatch)
+        return end(execution, walker)
     except Indefinite:
-        pass
+        return None
+
+
+def end(execution: Execution, walker: Walker) -> Failure | None:
+    """Walk the epilogue."""
+    for one in walker.epilogue(execution.state):
+        mismatch = _try(execution, one)
+        if mismatch is not None:
+            return failure(execution, mismatch)
     return None
 
 
-def advance(execution: Execution, walker: Walker) -> Mismatch | None:
-    """Draw one step, execute it, and let the walker learn from it."""
+def advance(execution: Execution, walker: Walker, among: Sequence[str] = ()) -> Mismatch | None:
+    """Draw one step, execute it, and let the walker learn from it. ``among``: the commands to choose from; empty: the focus's."""
     before = execution.state
-    one = walker.next(before)
+    one = walker.next(before, among)
     count = len(execution.steps)
     mismatch = _try(execution, one)
     if mismatch is None and len(execution.steps) > count:

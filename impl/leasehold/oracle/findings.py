@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from leasehold.oracle.answers import Door, Hung
+from leasehold.oracle.blame import LARGE
+from leasehold.oracle.relations import NO_FENCE
 from leasehold.oracle.run import BOUND, Failure, Reopen, Run, execute
-from leasehold.oracle.shrink import Shrinker
+from leasehold.oracle.shrink import REAL_TTL, Shrinker
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
-from leasehold_model.claim import AbandonClaim, RenewClaim
+from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import CommitState
+from leasehold_model.decisions import MAX_MS
 from leasehold_model.graph import LoadNode, LoadSession, Tombstone, Vacuum
 from leasehold_model.ids import Millis
-from leasehold_model.lease import ReleaseLease
+from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract, Response, initial, step
 from leasehold_model.outcome import Absent, Refused
-from leasehold_model.queue import CancelBatch, ListQueued
+from leasehold_model.queue import CancelBatch, Enqueue, ListQueued
 from leasehold_model.state import State
 
 READS = (LoadSession, LoadNode, ListQueued, ListUncommitted, LoadMeta)
@@ -60,6 +63,7 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
         seconds = min(seconds, 5 * SHORT_DEADLINE)
     small = Shrinker(door, contract, failure, seconds).shrink()
     door.deadline = deadline
+    small = _with_ordinary_times(door, contract, small)
     again = execute(door, contract, small.steps)
     confirmed = again is not None and again.mismatch.rule == small.mismatch.rule
     named = confirmed and not isinstance(small.answers[-1], Hung)  # a hang is LAW-13's, and each look costs a deadline
@@ -67,11 +71,26 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
     return Finding(requirement, also, small, confirmed)
 
 
+def _with_ordinary_times(door: Door, contract: Contract, small: Failure) -> Failure:
+    """What fails with ordinary times as well is no matter of large ones (LAW-14)."""
+    if small.mismatch.rule != "LAW-14":
+        return small
+    return execute(door, contract, [evolve(one, action=_ordinary(one.action, one.at)) for one in small.steps]) or small
+
+
+def _ordinary(command: Command | Reopen, now: int) -> Command | Reopen:
+    if isinstance(command, Enqueue) and command.available_at >= LARGE:
+        return evolve(command, available_at=Millis(now + REAL_TTL))
+    if isinstance(command, TryClaimLease | RenewLease | ClaimReady | ClaimByIds | RenewClaim) and command.ttl >= LARGE:
+        return evolve(command, ttl=REAL_TTL)
+    return command
+
+
 def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tuple[str, ...]]:
     """The rule that was broken, and others that were too.
 
-    In a minimised run every step is needed. So a needed step that the model calls inert (a refusal, a replay, a reopen) was not inert
-    on the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
+    In a minimised run every step is needed. So a needed step that the model calls inert (a refusal, a replay, a reopen) was not so on
+    the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
     """
     rule = failure.mismatch.rule
     past = _past(contract, failure.steps)
@@ -80,14 +99,16 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
         if inert and _needed(door, contract, failure, one.index):
             own = getattr(one.response, "rule", "")
             return inert, _others(inert, (own, "LAW-11" if isinstance(one.command, CommitState) else "", rule))
-    if isinstance(failure.steps[-1].action, READS):
+    last = failure.steps[-1].action
+    if isinstance(last, READS) and not _only_the_question(door, contract, failure):
         for one in reversed(past):
             if one.after != one.before:
-                changed = _change_rule(one.command, failure.steps[-1].action)
+                changed = _change_rule(one.command, last)
                 if changed:
                     return changed, _others(changed, (rule,))
                 break
-    return rule, _others(rule, (*failure.mismatch.also, "LAW-9" if _crosses(past, failure.steps[-1].action) else ""))
+    blamed = _by_experiment(door, contract, failure, past)
+    return blamed or rule, _others(blamed or rule, (rule, *failure.mismatch.also))
 
 
 def _others(rule: str, candidates: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,10 +171,74 @@ def _change_rule(command: Command | Reopen, read: Command | Reopen) -> str:
     return "META-1" if isinstance(command, SaveMeta) else ""
 
 
+def _by_experiment(door: Door, contract: Contract, failure: Failure, past: list[_Past]) -> str:
+    """Runs that differ in one thing from the minimised one: if the failure goes with it, that thing was at fault. Empty: none was."""
+    *steps, last = failure.steps
+    rule = failure.mismatch.rule
+    if isinstance(last.action, ClaimByIds) and rule == "QUEUE-10":  # QUEUE-10 is defined by the claim that QUEUE-4 to 8 would make
+        by_ids = last.action
+        ready = ClaimReady(
+            by_ids.session, by_ids.fence, by_ids.owner, by_ids.idle, by_ids.ttl, max(1, len(by_ids.batches)), by_ids.name
+        )
+        again = execute(door, contract, (*steps, evolve(last, action=ready)))
+        if again is not None and again.steps[-1].action == ready:
+            failure, rule = again, again.mismatch.rule
+            *steps, last = again.steps
+    if rule in ISOLATED and _crosses(past, last.action):
+        session = _session(last.action)
+        alone = [one for one in steps if _session(one.action) in {None, session}]
+        if execute(door, contract, (*alone, last)) is None:
+            return "LAW-9"
+    for one in reversed(past):
+        if one.after.lanes == one.before.lanes:
+            continue
+        blamed = _release_rule(door, contract, failure, one)
+        if blamed:
+            return blamed
+    return rule if rule != failure.mismatch.rule or isinstance(last.action, ClaimReady) else ""
+
+
+ISOLATED = frozenset(
+    ("LEASE-1", "LEASE-2", "LEASE-3", "LEASE-4", "LEASE-5", "COMMIT-5", "LAW-2", "LAW-4", "LAW-5")
+    + tuple(f"QUEUE-{number}" for number in (3, 4, 5, 6, 7, 8, 9, 10, 11))
+)
+"""Rules that may seem broken where another session's lane or queue had a say in the answer (LAW-9)."""
+
+
+def _release_rule(door: Door, contract: Contract, failure: Failure, one: _Past) -> str:
+    """Whether a release was at fault: as part of a commit (COMMIT-8, COMMIT-4), or for what it did to claims (QUEUE-9)."""
+    steps, command = failure.steps, one.command
+    at = steps[one.index]
+    before, after = steps[: one.index], steps[one.index + 1 :]
+    if isinstance(command, CommitState) and command.release.token != 0:
+        kept = evolve(at, action=evolve(command, release=NO_FENCE))
+        apart = evolve(at, action=ReleaseLease(command.release))
+        if execute(door, contract, (*before, kept, apart, *after)) is None:
+            return str(getattr(one.response, "rule", ""))
+        without: Run = (*before, kept, *after)
+    elif isinstance(command, ReleaseLease):
+        without = (*before, *after)
+    else:
+        return ""
+    of_claims = isinstance(steps[-1].action, RenewClaim) or failure.mismatch.rule == "COMMIT-7"
+    return "QUEUE-9" if of_claims and execute(door, contract, without) is None else ""
+
+
+def _only_the_question(door: Door, contract: Contract, failure: Failure) -> bool:
+    """A list of intents is wrong for the time that was asked for only: then no change is at fault."""
+    last = failure.steps[-1]
+    if not isinstance(last.action, ListUncommitted):
+        return False
+    every = evolve(last, action=ListUncommitted(Millis(min(MAX_MS, door.capabilities.max_integer))))
+    return execute(door, contract, (*failure.steps[:-1], every)) is None
+
+
 def _crosses(past: list[_Past], last: Command | Reopen) -> bool:
-    """Some step of the run was about another session than its last one."""
+    """Some step of the run was about another session than its last one, which names none but its own."""
     session = _session(last)
-    return session is not None and any(_session(one.command) not in (None, session) for one in past)
+    fence = getattr(last, "fence", None)
+    own = fence is None or fence.token == 0 or fence.session == session
+    return own and session is not None and any(_session(one.command) not in (None, session) for one in past)
 
 
 def _session(command: Command | Reopen) -> int | None:

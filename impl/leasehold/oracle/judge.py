@@ -59,7 +59,7 @@ def judge(binding: Binding, moment: Moment, answer: Answer) -> Mismatch | None:
 
 def _refused_rightly(moment: Moment, response: Refused, answer: Err) -> Mismatch | None:
     if response.code not in (ANY_ERROR, answer.code):
-        return Mismatch(response.rule, "err.code", response.code, answer.code)
+        return Mismatch(blame.wrong_code(moment, answer.code), "err.code", response.code, answer.code)
     names = {"COMMIT-1": ("bound_session_id", "attempted_session_id"), "COMMIT-6": ("expected", "actual")}.get(response.rule, ())
     for name, number in zip(names, response.details, strict=False):
         expected: Any = word.session(number) if response.rule == "COMMIT-1" else number

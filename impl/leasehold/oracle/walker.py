@@ -7,7 +7,7 @@ Randomness comes from ``take(n)``, a number from 0 to n - 1 where 0 is the simpl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from attrs import evolve, frozen
@@ -47,6 +47,8 @@ NO_FENCE = Fence(SessionId(0), OwnerId(0), LeaseToken(0), FencingToken(0))
 HOUR = 3_600_000
 TTLS = (60_000, 1_000, 10, 60_000, 1, 0, 2 * HOUR, 2**31, 2**32, 2**53, 2**62, MAX_MS, MAX_MS - 1)
 REAL_TTLS = (2 * HOUR, 0, 48 * HOUR, MAX_MS)
+PATIENCE = 1_000
+"""How often a command is drawn anew that makes no sense yet, such as to renew a claim where none was granted."""
 
 
 @frozen
@@ -188,28 +190,32 @@ class Walker:
             "list": lambda state: ListQueued(self.any_session(), take(2) == 0),
         }
 
+    def offered(self, ops: Sequence[str]) -> tuple[str, ...]:
+        """Those of these commands that the store offers."""
+        return tuple(op for op in ops if self._offered(op))
+
     def _offered(self, op: str) -> bool:
         return self.capabilities.reopen if op == "reopen" else _OPS[op] in self.capabilities.ops
 
     # -- steps ---------------------------------------------------------------------------------------------------------
 
-    def next(self, state: State) -> Step:
-        """The next step from this state."""
+    def next(self, state: State, among: Sequence[str] = ()) -> Step:
+        """The next step from this state. ``among``: the commands to choose from; empty: those of the focus."""
         take = self.take
+        choices = among or self._choices
         handle = 1 if self.capabilities.handles > 1 and take(4) == 3 else 0
         if self.pending:
             return Step(self.now, handle, self.pending.pop())
         if not self.real and take(3) == 2:
             self.now = self._instant(state)
-        if not self._choices:
-            return Step(self.now, handle, LoadMeta())
-        while True:
-            op = self._choices[take(len(self._choices))]
+        for _ in range(PATIENCE if choices else 0):
+            op = choices[take(len(choices))]
             if op == "reopen":
                 return Step(self.now, 0, Reopen())
             command = self._draws[op](state)
             if command is not None:
                 return Step(self.now, handle, command)
+        return Step(self.now, handle, LoadMeta())
 
     def took(self, command: Command | Reopen, granted: bool, before: State, after: State) -> None:
         """Learn from an executed step; after a refusal, and now and then, read back what it may have touched."""

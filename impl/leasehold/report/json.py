@@ -129,13 +129,12 @@ def policies_json(policies: Sequence[Probed]) -> dict[str, Json]:
 
 def _violation(violation: Violation) -> dict[str, Json]:
     finding = violation.finding
-    concurrent = isinstance(finding, RaceFinding)
     return {
         "requirement": finding.requirement,
         "also": [] if isinstance(finding, RaceFinding) else list(finding.also),
         "case": None if violation.case is None else str(violation.case),
-        "commands": 2 if isinstance(finding, RaceFinding) else finding.commands,
-        "concurrent": concurrent and finding.requirement == "LEASE-8",
+        "commands": (0 if finding.requirement == "TIER-1" else 2) if isinstance(finding, RaceFinding) else finding.commands,
+        "concurrent": isinstance(finding, RaceFinding) and finding.requirement != "TIER-1",
         "message": finding.message if isinstance(finding, RaceFinding) else message(finding),
     }
 

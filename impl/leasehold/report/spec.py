@@ -1,7 +1,7 @@
 """The requirements, laws and policies, with where each is decided in the model and which tests exercise it.
 
-Read from the sources: a line of the model decides what it cites as a value, or a function whose first words cite it, or, where there
-is neither, any line that mentions it. The tests are read if they are there, as they are in a checkout.
+Read from the sources: a line of the model decides what it cites as a value, or a function whose first words cite it, or, where
+there is neither, any line that mentions it. The tests are read if they are there, as they are in a checkout.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ class Asked:
 
     command: str
     recommended: bool = False
+    max_findings: int = 5
 
 
 def show(console: Console, report: Report, violations: Sequence[Violation], asked: Asked) -> None:
@@ -54,9 +55,11 @@ def show(console: Console, report: Report, violations: Sequence[Violation], aske
     console.print(_headline(report.verdict, _sentence(report, asked)), soft_wrap=False)
     for line in _facts(report):
         console.print(line)
+    if len(violations) >= asked.max_findings:
+        console.print(Text(f"stopped at {_count(len(violations), 'finding', 'findings')}: --max-findings", "dim"))
     for number, violation in enumerate(violations, start=1):
         console.print()
-        console.print(finding_block(violation, f"{number} of {len(violations)}", report))
+        _show_finding(console, violation, f"{number} of {len(violations)}", report)
     if report.verdict == "inconclusive" and report.starved:
         console.print(_starved(report))
     if report.policies:
@@ -128,24 +131,24 @@ def _facts(report: Report) -> Iterable[Text]:
 # -- findings ----------------------------------------------------------------------------------------------------------------------
 
 
-def finding_block(violation: Violation, title: str, report: Report) -> RenderableType:
+def _show_finding(console: Console, violation: Violation, title: str, report: Report) -> None:
     """One finding: the rule, the run, the wrong answer in a sentence, and what to do with it."""
     finding = violation.finding
-    parts: list[RenderableType] = [_rule(finding, title), Text(STATEMENTS.get(finding.requirement, ""), "bold")]
-    also = getattr(finding, "also", ())
-    parts += [Text(f"also: {', '.join(also)}", "dim")] if also else []
-    parts += [Text(), Text(finding.message)] if isinstance(finding, RaceFinding) else run_block(finding)
-    if violation.case is not None:
-        case = case_of(finding, report.target, report.capabilities, report.contract)
-        replay = shlex.join(["leasehold", "replay", str(violation.case), report.target])
-        parts += [Text(), Text("Run it again, or paste it as a test:", "dim"), _as_is(replay, "bold"), Text()]
-        parts += [_as_is(line, "") for line in as_pytest(case, violation.case).splitlines()]
-    return Group(*parts)
-
-
-def _as_is(line: str, style: str) -> Text:
-    """A line to copy: however long, it is not broken."""
-    return Text(line, style, no_wrap=True, overflow="ignore")
+    console.print(_rule(finding, title))
+    console.print(Text(STATEMENTS.get(finding.requirement, ""), "bold"))
+    if isinstance(finding, RaceFinding):
+        console.print(Text(finding.message))
+    else:
+        if finding.also:
+            console.print(Text(f"also: {', '.join(finding.also)}", "dim"))
+        console.print(Group(*run_block(finding)))
+    if violation.case is None:
+        return
+    case = case_of(finding, report.target, report.capabilities, report.contract)
+    replay = shlex.join(["leasehold", "replay", str(violation.case), report.target])
+    console.print(Text("\nRun it again, or paste it as a test:", "dim"))
+    for line in (replay, "", *as_pytest(case, violation.case).splitlines()):
+        console.print(Text(line), soft_wrap=True)  # to be copied, so it is never broken
 
 
 def _rule(finding: Finding | RaceFinding, title: str) -> Rule:
