@@ -399,6 +399,7 @@ def _again(case: Case, door: Door) -> RaceFinding | None:
 
 def replay_case(case: Path | str | Mapping[str, Json], door: Door) -> None:
     """Run a case, given as a path or as its file's value. Raises `AssertionError` with the report if the store breaks a rule."""
+    __tracebackhide__ = True
     from leasehold.report.text import replayed_text  # noqa: PLC0415 - the report knows cases, so it is imported late
 
     loaded = load(case) if isinstance(case, Path | str) else from_json(case)

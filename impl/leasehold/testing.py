@@ -18,12 +18,13 @@ returns what is no store, is a `leasehold.oracle.answers.BrokenTarget`: that say
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.control import current_build_context
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -110,7 +111,7 @@ def conformance_test(factory: Factory, *, settings: settings | None = None) -> C
         if failed is not None:
             raise AssertionError(target.told(failed))
 
-    store_conforms.__name__ = store_conforms.__qualname__ = f"{_name(factory)} conforms"  # the example database's key
+    store_conforms.__name__ = store_conforms.__qualname__ = _identifier(f"{_name(factory)} conforms")  # the database's key
     drawn = given(focus=st.sampled_from(sorted(_FOCI)), numbers=st.lists(NUMBERS, min_size=SHORTEST, max_size=LONGEST))
     return _settings(settings)(drawn(store_conforms))
 
@@ -140,13 +141,14 @@ _FAMILIES = {
     "graph": ("load", "load_node", "tombstone", "vacuum", "gc"),
     "manifest": ("intent", "refs", "uncommitted", "forget", "meta", "load_meta"),
     "reopen": ("reopen",),
+    "anything": (),
 }
+"""Rule -> the walker's commands; empty: all, by the walker's weights."""
 
 
 def state_machine(factory: Factory) -> type[LeaseholdMachine]:
     """A `LeaseholdMachine` of the factory's stores, to run (``TestStore = state_machine(open_store).TestCase``) or to extend."""
-    name = f"LeaseholdMachine of {_name(factory)}"
-    return type(name, (LeaseholdMachine,), {"target": _Target(factory)})
+    return type(_identifier(f"LeaseholdMachine of {_name(factory)}"), (LeaseholdMachine,), {"target": _Target(factory)})
 
 
 class LeaseholdMachine(RuleBasedStateMachine):
@@ -212,7 +214,7 @@ class LeaseholdMachine(RuleBasedStateMachine):
             raise AssertionError(self.target.told(failed))
 
     def _offers(self, family: str) -> bool:
-        return not self._over and bool(self.walker.offered(_FAMILIES[family]))
+        return not self._over and (family == "anything" or bool(self.walker.offered(_FAMILIES[family])))
 
     def _step(self, family: str, number: int) -> None:
         self._source.load(number)
@@ -270,6 +272,12 @@ class LeaseholdMachine(RuleBasedStateMachine):
     def reopen(self, number: int) -> None:
         """Close the store and open it again."""
         self._step("reopen", number)
+
+    @precondition(lambda self: self._offers("anything"))
+    @rule(number=NUMBERS)
+    def anything(self, number: int) -> None:
+        """Whatever is most likely to find something."""
+        self._step("anything", number)
 
 
 # -- targets and texts -------------------------------------------------------------------------------------------------------------
@@ -349,8 +357,13 @@ def _name(factory: Factory) -> str:
     return f"{module}.{name}" if module else str(name)
 
 
-def _settings(given_: settings | None) -> settings:
-    checks = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
-    if given_ is None:
-        return settings(deadline=None, suppress_health_check=checks)
-    return settings(given_, deadline=None, suppress_health_check={*given_.suppress_health_check, *checks})
+def _identifier(text: str) -> str:
+    return re.sub(r"\W+", "_", text)
+
+
+def _settings(asked: settings | None) -> settings:
+    """What makes sense for runs: no deadline, and no phase that explains a failure by the oracle's own lines."""
+    basis = settings() if asked is None else asked
+    checks = {*basis.suppress_health_check, HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example}
+    phases = [phase for phase in basis.phases if phase is not Phase.explain]
+    return settings(basis, deadline=None, suppress_health_check=checks, phases=phases)

@@ -1,4 +1,4 @@
-"""The command line: exit codes, messages, the JSON, and that nothing is left behind. Exit codes are those of the command line's page."""
+"""The command line: exit codes, messages, the JSON, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_the_recommended_options_may_be_required(cases: Path, tmp_path: Path) ->
     assert_shape(value)
     assert [one["requirement"] for one in value["violations"]] == ["P-REENTRY"]
     assert value["policies"]["P-REENTRY"] == {"option": "reset", "recommended": False}
-    assert check(HERE + "Resets", cases, "--budget", "0.2s").exit_code == 2
+    assert check(HERE + "Resets", cases, "--budget", "0.001s").exit_code == 2
 
 
 def test_cases_that_cannot_be_written(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_memory_conforms(cases: Path, tmp_path: Path) -> None:
 
 
 def test_too_short_a_look_is_inconclusive(cases: Path) -> None:
-    result = check("memory", cases, "--budget", "0.1s")
+    result = check("memory", cases, "--budget", "0.001s")
     assert result.exit_code == 2
     assert result.stdout.lstrip().startswith("INCONCLUSIVE")
     assert "--budget 5m" in result.stdout
@@ -288,7 +288,7 @@ def test_an_interrupted_check_reports_what_it_has(sent: signal.Signals, tmp_path
     value = json.loads((tmp_path / "report.json").read_text())
     assert_shape(value)
     assert value["verdict"] == "inconclusive"
-    assert value["not_checked"][-1]["why"].startswith("interrupted after") or "interrupted after" in str(value["not_checked"])
+    assert any(one["what"] == "the rest of the run" and one["why"].startswith("interrupted after") for one in value["not_checked"])
 
 
 def _wait_for(path: Path) -> None:
@@ -329,7 +329,7 @@ def test_the_installed_command() -> None:
     assert "A target is one of" in done.stderr
 
 
-# -- the shape of the JSON, as the command line's page has it ------------------------------------------------------------------------
+# -- the shape of the JSON, as the command line's page has it --------------------------------------------------------------------
 
 Shape = Any
 SHAPE: dict[str, Shape] = {
@@ -390,7 +390,7 @@ def test_twin_a_wrong_shape_is_noticed() -> None:
         "not_checked": [],
     }
     assert mismatches(right, SHAPE) == []
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"verdict": "fine"},
         {"seed": None},
         {"extra": 1},
@@ -398,7 +398,8 @@ def test_twin_a_wrong_shape_is_noticed() -> None:
         {"policies": {"P-X": {"option": 1, "recommended": True}}},
         {"requirements": {"LEASE-1": {"exercised": True, "asserted": 1}}},
         {"not_checked": ["LAW-12"]},
-    ):
+    ]
+    for wrong in wrongs:
         assert mismatches({**right, **wrong}, SHAPE), wrong
     del right["runs"]
     assert mismatches(right, SHAPE)

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve
 
 from leasehold.records import Batch, BatchDraft, Claim, Fence, GcReport, Lease, VacuumReport
-from leasehold.store import Clock, SessionExecutionLeaseExpired
+from leasehold.store import Capabilities, Clock, SessionExecutionLeaseExpired
 from leasehold.stores.memory import MemoryStore
 
 HERE = "python:tests.impl.wrong:"
@@ -19,7 +19,9 @@ HERE = "python:tests.impl.wrong:"
 
 
 class TwoOwners(MemoryStore):
-    """LEASE-3: a live lane is granted to whoever asks."""
+    """LEASE-3: a live lane is granted to whoever asks. It does not say that it takes calls at once."""
+
+    capabilities = Capabilities(handles=8)
 
     def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
         lease = super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
@@ -43,7 +45,9 @@ class RefusesAndExtends(MemoryStore):
 
 
 class Reversed(MemoryStore):
-    """QUEUE-3: pending work is listed backwards, under ids as long as real ones."""
+    """QUEUE-3: pending work is listed backwards, under ids as long as real ones. It offers nothing else that speaks of ids."""
+
+    capabilities = Capabilities(ops=frozenset({"enqueue_queued_work", "list_queued_work", "list_pending_queued_work"}))
 
     def enqueue_queued_work(self, batch: BatchDraft) -> Batch:
         return _long(super().enqueue_queued_work(batch))
@@ -128,7 +132,7 @@ class OddMembers(MemoryStore):
 class LiesAboutItsTier(MemoryStore):
     """TIER-1: declares inline, reports durable."""
 
-    durability_tier: Any = "durable"  # type: ignore[assignment]
+    durability_tier: Any = "durable"
 
 
 class Prints(MemoryStore):
@@ -148,10 +152,10 @@ class CannotClose(MemoryStore):
 
 def raises(clock: Clock) -> MemoryStore:
     """A factory that cannot open a store."""
-    raise ConnectionError("no database at port 1")
+    raise ConnectionError(f"no database at port {clock.now_ms() + 1}")
 
 
-def nothing(clock: Clock) -> None:
+def nothing(_: Clock) -> None:
     """A factory that forgets to return its store."""
 
 

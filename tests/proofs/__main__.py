@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from tests.proofs.prover import Verdict
 from tests.proofs.registry import PROPERTIES
 from tests.proofs.runner import Result, run, slip, tasks
 
@@ -61,8 +62,10 @@ def everything(recorded: dict[str, Any], words: list[str], console: Console) -> 
     results: list[Result] = []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool, Progress(console=console, transient=True) as progress:
         bar = progress.add_task("proving", total=len(wanted)) if console.is_terminal else None
-        for done in as_completed([pool.submit(run, task) for task in wanted]):
-            results += done.result()
+        running = {pool.submit(run, task): task for task in wanted}
+        for done in as_completed(running):
+            crash, task = done.exception(), running[done]
+            results += [Result(task, task.name, Verdict("broken", repr(crash), 0, 0.0))] if crash else done.result()
             if bar is not None:
                 progress.advance(bar)
     return results

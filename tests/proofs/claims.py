@@ -191,7 +191,7 @@ def a_claim_is_above_every_claim_before(a: Batch, b: Batch, c: Batch, d: Batch, 
 
 def two_claims(policies: Policies, a: Batch, b: Batch, lane: Lane, ttl: Millis, now: Millis, then: Millis) -> None:
     """A claim of the first batch, then a claim of both: the second is above the first, and above what its batches had."""
-    state = State(lanes=(lane,), queue=numbered(evolve(a, hold=NO_HOLD), evolve(b, hold=NO_HOLD)))
+    state = State(lanes=(lane,), queue=tuple(evolve(batch, hold=NO_HOLD, exclusive=False) for batch in numbered(a, b)))
     fence = holder_of(lane)
     state, first = claim_ready(state, ClaimReady(lane.session, fence, OwnerId(1), True, ttl, 1, Name(8)), now, policies)
     _, second = claim_ready(state, ClaimReady(lane.session, fence, OwnerId(2), True, ttl, 2, Name(9)), then, policies)
@@ -205,7 +205,7 @@ def two_claims(policies: Policies, a: Batch, b: Batch, lane: Lane, ttl: Millis, 
     "LAW-4",
     "QUEUE-8",
     "P-CLAIM-FENCE",
-    over="1 lane, 2 pending batches, 2 claims at any two times",
+    over="1 lane, 2 pending join batches, 2 claims at any two times",
     twins=(
         Twin("decisions", "(first_counter if head_only else largest_counter) + 1", "first_counter + 1"),
         Twin("decisions", "(first_counter if head_only else largest_counter) + 1", "largest_counter"),
@@ -222,7 +222,7 @@ def claims_are_fenced_when_above_the_largest_counter(
     two_claims(SKIP, a, b, lane, ttl, now, then)
 
 
-@proved("LAW-4", "QUEUE-8", "P-CLAIM-FENCE", over="1 lane, 2 pending batches, 2 claims at any two times", twins=())
+@proved("LAW-4", "QUEUE-8", "P-CLAIM-FENCE", over="1 lane, 2 pending join batches, 2 claims at any two times", twins=())
 def claims_are_fenced_when_above_the_heads_counter(a: Batch, b: Batch, lane: Lane, ttl: Millis, now: Millis, then: Millis) -> None:
     """
     pre: ttl >= 0 and now <= then < lane.expires_at and lane.token != 0
@@ -238,7 +238,7 @@ def claims_are_fenced_when_above_the_heads_counter(a: Batch, b: Batch, lane: Lan
     "LAW-1",
     "LAW-14",
     "P-ZERO-BEFORE-LEASE",
-    over="1 lane, 2 batches of any sessions, 1 claimed before",
+    over="1 lane, 1 batch of any session",
     twins=(
         Twin("claim", "if command.ttl < 0 or command.limit < 0:", "if command.ttl < 0:"),
         Twin("claim", 'if command.limit == 0 and policies.zero_before_lease == "none-first":', "if command.limit == 0:"),
@@ -255,14 +255,14 @@ def claims_are_fenced_when_above_the_heads_counter(a: Batch, b: Batch, lane: Lan
     ),
 )
 def a_claim_is_granted_iff_the_lane_is_held_and_work_is_ready(
-    a: Batch, b: Batch, lane: Lane, command: ClaimReady, now: Millis, lease_first: bool
+    a: Batch, lane: Lane, command: ClaimReady, now: Millis, lease_first: bool
 ) -> None:
     """
-    pre: now <= MAX_MS and a.hold.claim != 0
+    pre: now <= MAX_MS
     post: True
     """
     policies = Policies(zero_before_lease="lease-first" if lease_first else "none-first")
-    state = State(lanes=(lane,), queue=numbered(a, evolve(b, hold=NO_HOLD, available_at=Millis(0))))
+    state = State(lanes=(lane,), queue=numbered(a))
     answer = claim_ready(state, command, now, policies)
     fence = command.fence
     shown = (fence.session, fence.owner, fence.token, fence.fencing) == (lane.session, lane.owner, lane.token, lane.fencing)
@@ -284,16 +284,11 @@ def a_claim_is_granted_iff_the_lane_is_held_and_work_is_ready(
 @proved(
     "QUEUE-10",
     "LAW-1",
-    over="1 lane held, 2 batches, 1 or 2 ids",
+    over="1 lane held, 2 batches of its session, 1 or 2 ids",
     twins=(
         Twin("claim", "if tuple(batch.batch for batch in chosen) != command.batches:", "if not chosen:"),
         Twin(
             "claim", "command.idle, len(command.batches), now, policies)", "command.idle, len(command.batches) + 1, now, policies)"
-        ),
-        Twin(
-            "claim",
-            "if tuple(batch.batch for batch in chosen) != command.batches:",
-            "if set(batch.batch for batch in chosen) != set(command.batches):",
         ),
     ),
 )
@@ -302,7 +297,7 @@ def named_batches_are_claimed_iff_a_claim_would_take_just_them(
 ) -> None:
     """
     pre: lane.token != 0 and now < lane.expires_at and ttl >= 0 and one != two
-    pre: a.hold.claim != 0 and b.hold.claim != 0
+    pre: a.hold.claim != 0 and b.hold.claim != 0 and a.session == b.session == lane.session
     post: True
     """
     state = State(lanes=(lane,), queue=numbered(a, b))

@@ -44,7 +44,6 @@ def leased(lane: Lane, fence: Fence, session: SessionId, now: Millis) -> bool:
         Twin("commit", "if state.bound not in (0, session):", "if state.bound != session:"),
         Twin("commit", "if stamp.session != session:", "if False:"),
         Twin("commit", "if decision == STAMP_CONFLICT:", "if False:"),
-        Twin("commit", "if decision == STAMP_REPLAY and known is not None:", "if known is not None and now < 3:"),
         Twin("commit", "if known.session == stamp.session and known.turn == stamp.turn:", "if known.turn == stamp.turn:"),
         Twin("commit", "if not revision_agrees(command.expected_revision, state.head.revision):", "if False:"),
         Twin("commit", "revision = state.head.revision + 1", "revision = command.expected_revision + 1"),

@@ -188,7 +188,6 @@ def lists_hold_the_sessions_batches_in_order(a: Batch, b: Batch, c: Batch, comma
         ),
         Twin("queue", "if any(batch not in [other.batch for other in held] for batch in completion.batches):", "if not held:"),
         Twin("queue", "if repeats(completion.batches) and", "if False and"),
-        Twin("queue", "len(named) < held[0].hold.size:", "len(named) < len(held):"),
     ),
 )
 def a_completion_of_two_is_accepted_iff_its_claim_holds_just_them(
@@ -272,6 +271,7 @@ def two_completions_are_accepted_iff_each_is(
     twins=(
         Twin("queue", 'if policies.complete_empty == "refuse" else None', 'if policies.complete_empty == "accept" else None'),
         Twin("queue", 'if policies.complete_subset == "refuse" and len(named)', "if len(named)"),
+        Twin("queue", "len(named) < held[0].hold.size:", "len(named) + 1 < held[0].hold.size:"),
         Twin("queue", 'policies.complete_expired == "refuse" and not is_held', 'policies.complete_expired == "refuse" and is_held'),
     ),
 )

@@ -1,6 +1,6 @@
 """Which rule a wrong answer breaks, where the model's response alone does not say: the most specific one.
 
-Judging has found that the answer is wrong; here it only gets its number. Every function takes the `Moment` and returns an identifier.
+Judging has found that the answer is wrong; here it only gets its number. Every function takes the `Moment`, returns an identifier.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from leasehold.oracle.answers import Door, Hung
+from leasehold.oracle.binding import Unbound
 from leasehold.oracle.blame import LARGE
 from leasehold.oracle.relations import NO_FENCE
-from leasehold.oracle.run import BOUND, Failure, Reopen, Run, execute
+from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, execute
 from leasehold.oracle.shrink import REAL_TTL, Shrinker
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
@@ -89,8 +90,8 @@ def _ordinary(command: Command | Reopen, now: int) -> Command | Reopen:
 def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tuple[str, ...]]:
     """The rule that was broken, and others that were too.
 
-    In a minimised run every step is needed. So a needed step that the model calls inert (a refusal, a replay, a reopen) was not so on
-    the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
+    In a minimised run every step is needed. So a needed step that the model calls inert (a refusal, a replay, a reopen) was not so
+    on the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
     """
     rule = failure.mismatch.rule
     past = _past(contract, failure.steps)
@@ -172,7 +173,7 @@ def _change_rule(command: Command | Reopen, read: Command | Reopen) -> str:
 
 
 def _by_experiment(door: Door, contract: Contract, failure: Failure, past: list[_Past]) -> str:
-    """Runs that differ in one thing from the minimised one: if the failure goes with it, that thing was at fault. Empty: none was."""
+    """Runs that differ from the minimised one in one thing: if the failure goes with it, that was at fault. Empty: nothing was."""
     *steps, last = failure.steps
     rule = failure.mismatch.rule
     if isinstance(last.action, ClaimByIds) and rule == "QUEUE-10":  # QUEUE-10 is defined by the claim that QUEUE-4 to 8 would make
@@ -187,7 +188,7 @@ def _by_experiment(door: Door, contract: Contract, failure: Failure, past: list[
     if rule in ISOLATED and _crosses(past, last.action):
         session = _session(last.action)
         alone = [one for one in steps if _session(one.action) in {None, session}]
-        if execute(door, contract, (*alone, last)) is None:
+        if _passes(door, contract, (*alone, last)):
             return "LAW-9"
     for one in reversed(past):
         if one.after.lanes == one.before.lanes:
@@ -199,10 +200,21 @@ def _by_experiment(door: Door, contract: Contract, failure: Failure, past: list[
 
 
 ISOLATED = frozenset(
-    ("LEASE-1", "LEASE-2", "LEASE-3", "LEASE-4", "LEASE-5", "COMMIT-5", "LAW-2", "LAW-4", "LAW-5")
-    + tuple(f"QUEUE-{number}" for number in (3, 4, 5, 6, 7, 8, 9, 10, 11))
+    (
+        *("LEASE-1", "LEASE-2", "LEASE-3", "LEASE-4", "LEASE-5", "COMMIT-5", "LAW-2", "LAW-4", "LAW-5"),
+        *(f"QUEUE-{number}" for number in range(3, 12)),
+    )
 )
 """Rules that may seem broken where another session's lane or queue had a say in the answer (LAW-9)."""
+
+
+def _passes(door: Door, contract: Contract, steps: Run) -> bool:
+    """Every step of the run can be sent, and is answered rightly."""
+    execution = Execution(door, contract)
+    try:
+        return all(execution.do(one) is None for one in steps)
+    except (Unbound, Silence, Indefinite):
+        return False
 
 
 def _release_rule(door: Door, contract: Contract, failure: Failure, one: _Past) -> str:
@@ -213,7 +225,7 @@ def _release_rule(door: Door, contract: Contract, failure: Failure, one: _Past) 
     if isinstance(command, CommitState) and command.release.token != 0:
         kept = evolve(at, action=evolve(command, release=NO_FENCE))
         apart = evolve(at, action=ReleaseLease(command.release))
-        if execute(door, contract, (*before, kept, apart, *after)) is None:
+        if _passes(door, contract, (*before, kept, apart, *after)):
             return str(getattr(one.response, "rule", ""))
         without: Run = (*before, kept, *after)
     elif isinstance(command, ReleaseLease):
@@ -221,7 +233,7 @@ def _release_rule(door: Door, contract: Contract, failure: Failure, one: _Past) 
     else:
         return ""
     of_claims = isinstance(steps[-1].action, RenewClaim) or failure.mismatch.rule == "COMMIT-7"
-    return "QUEUE-9" if of_claims and execute(door, contract, without) is None else ""
+    return "QUEUE-9" if of_claims and _passes(door, contract, without) else ""
 
 
 def _only_the_question(door: Door, contract: Contract, failure: Failure) -> bool:
@@ -230,7 +242,7 @@ def _only_the_question(door: Door, contract: Contract, failure: Failure) -> bool
     if not isinstance(last.action, ListUncommitted):
         return False
     every = evolve(last, action=ListUncommitted(Millis(min(MAX_MS, door.capabilities.max_integer))))
-    return execute(door, contract, (*failure.steps[:-1], every)) is None
+    return _passes(door, contract, (*failure.steps[:-1], every))
 
 
 def _crosses(past: list[_Past], last: Command | Reopen) -> bool:

@@ -98,6 +98,8 @@ def resolved(steps: list[Related], contract: Contract) -> Run:
 def _resolve(one: Related, command: Command, known: _Known) -> Command | None:
     for name, (anchor, distance) in one.fences.items():
         fence = getattr(command, name)
+        if fence.token == 0:  # simplified away
+            continue
         gone = fence.token > 0 and fence.token not in known.fencing
         if gone and name != "release":
             return None
@@ -135,7 +137,7 @@ def _commit(one: Related, command: CommitState, known: _Known) -> CommitState:
         execution_state=_part(command.checkpoint.execution_state, current.execution_state),
     )
     expected = command.expected_revision
-    if one.revision is not None:
+    if one.revision is not None and expected != EXPECT_NOTHING:
         expected = max(0, known.state.head.revision + one.revision)
     return evolve(command, completions=completions, checkpoint=checkpoint, expected_revision=expected)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from leasehold.oracle.answers import Answer, Door, Err, Skip, Unknown
 from leasehold.oracle.binding import Binding, Unbound
@@ -101,7 +101,7 @@ class Execution:
         answer = self.door.call(step_.handle, op, args)
         if isinstance(answer, Err) and answer.code == "contended":
             answer = self._again(answer, step_.handle, op, args)
-        self.steps.append(step_)
+        self.steps.append(evolve(step_, at=now) if self.real else step_)
         self.answers.append(answer)
         if isinstance(answer, Skip):
             if self.coverage is not None:

@@ -81,7 +81,8 @@ class Shrinker:
         for simpler in _simpler(steps, index, plain):
             meaning = related(steps, self.contract)
             meaning[index] = Related(simpler, meaning[index].fences, meaning[index].revision)
-            if simpler != steps[index] and self._fails(resolved(meaning, self.contract)):
+            tried = resolved(meaning, self.contract)
+            if simpler != steps[index] and tried != steps and self._fails(tried):
                 return True
         return False
 

@@ -26,6 +26,7 @@ from leasehold.oracle.run import Reopen
 from leasehold.report.json import Violation
 from leasehold.report.story import Line, Story, tell
 from leasehold.report.words import SHOWN, Words, first_line, short_op
+from leasehold.store import OPERATIONS
 from leasehold_model.commit import Committed
 from leasehold_model.outcome import Absent, Refused
 from leasehold_model.requirements import REQUIREMENTS, STATEMENTS
@@ -120,12 +121,24 @@ def _sentence(report: Report, asked: Asked) -> str:
 
 
 def _facts(report: Report) -> Iterable[Text]:
-    yield Text(f"{report.operations:,} operations in {report.runs:,} runs, {report.seconds:.1f} s, seed {report.seed}", "dim")
+    operations, runs = _count(report.operations, "operation", "operations"), _count(report.runs, "run", "runs")
+    yield Text(f"{operations} in {runs}, {report.seconds:.1f} s, seed {report.seed}", "dim")
     exercised = sum(count > 0 for count in report.exercised.values())
     line = f"{exercised} of {len(report.exercised)} rules exercised"
     if report.not_checked:
-        line += f"; not checked: {', '.join(one.what for one in report.not_checked)} (why: below)"
+        line += f"; not checked: {_in_brief([one.what for one in report.not_checked])} (why: below)"
     yield Text(line, "dim")
+
+
+def _in_brief(whats: Sequence[str]) -> str:
+    """What was not checked, by name if it is little, else by number."""
+    if len(whats) <= 8:
+        return ", ".join(whats)
+    rules, operations = sum(one in STATEMENTS for one in whats), sum(one in OPERATIONS for one in whats)
+    others = [one for one in whats if one not in STATEMENTS and one not in OPERATIONS]
+    counts = [_count(rules, "rule", "rules")] if rules else []
+    counts += [_count(operations, "operation", "operations")] if operations else []
+    return ", ".join([*counts, *others])
 
 
 # -- findings ----------------------------------------------------------------------------------------------------------------------
@@ -421,4 +434,4 @@ def replayed_text(again: Replayed, target: str, width: int = 100) -> str:
 
 
 def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+    return f"{number:,} {one if number == 1 else many}"

@@ -177,6 +177,7 @@ class Words:
         if delta.leaf_node_id or not isinstance(delta, records.Unchanged):
             yield f"leaf {delta.leaf_node_id or 'none'}"
         yield from self._parts(given.checkpoint)
+        yield from self._in_question(given)
         for row in given.usage_deltas:
             yield _usage(row)
         for done in given.completed_queue_claims:
@@ -190,6 +191,17 @@ class Words:
             yield f"{turn.turn_id}{whose} hash {turn.turn_commit_hash.lstrip('0') or '0'}"
         if given.release_session_execution_lease is not None:
             yield f"releases {self._fence(given.release_session_execution_lease)}"
+
+    def _in_question(self, given: records.Commit) -> Iterable[str]:
+        """What is left out of a commit as it is opaque, unless it is what the wrong answer is about."""
+        where = self.story.mismatch.where
+        if "agent_frame" in where:
+            yield f"{len(given.agent_frames)} frames, current {given.current_agent_frame_id}"
+        if where.startswith("config"):
+            yield f"config {middle(brief(given.config), 60)}"
+        for name in ("turn_state", "tool_state", "plugin_snapshot", "execution_state"):
+            if where.endswith(f".{name}"):
+                yield f"{name} {middle(brief(getattr(given.checkpoint, name)), 60)}"
 
     def _parts(self, checkpoint: records.Checkpoint) -> Iterable[str]:
         for name in ("tool_state", "plugin_snapshot", "execution_state"):
