@@ -123,6 +123,9 @@ class _Check:
         smoke(self.door)
         self._tell("probing policies")
         self.contract, self.policies = probe(self.door, self.contract)
+        for probed in self.policies:
+            if probed.failure is not None and isinstance(probed.failure.answers[-1], Hung):
+                self._found(probed.failure)
         self._tier()
         self._race()
         for steps in tour(self.door.capabilities):

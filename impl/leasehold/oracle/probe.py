@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from leasehold.oracle.answers import Door, Skip
+from leasehold.oracle.answers import Door, Hung, Skip
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.run import BOUND, START, Execution, Failure, Indefinite, Silence, Step, failure
 from leasehold_model.attachment import ListUncommitted, RecordIntent
@@ -174,8 +174,10 @@ SCENARIOS: dict[str, tuple[Command, ...]] = {
 def probe(door: Door, contract: Contract) -> tuple[Contract, list[Probed]]:
     """Ask at every point; returns the contract with the options found."""
     found = []
+    hung = False
     for point in POINTS:
-        probed = _probe(door, contract, point)
+        probed = Probed(point, None, "the store hung before") if hung else _probe(door, contract, point)
+        hung = hung or (probed.failure is not None and isinstance(probed.failure.answers[-1], Hung))
         found.append(probed)
         if probed.option is not None:
             contract = evolve(contract, policies=choose(contract.policies, point, probed.option))
@@ -188,6 +190,8 @@ def _probe(door: Door, contract: Contract, point: Point) -> Probed:
     first: Failure | None = None
     for option in point.options:
         policies: Policies = choose(contract.policies, point, option)
+        if first is not None and isinstance(first.answers[-1], Hung):
+            break  # every further option would wait for the deadline again
         broken, skipped = _try(door, evolve(contract, policies=policies), SCENARIOS[point.id])
         if skipped:
             return Probed(point, None, skipped)

@@ -9,10 +9,10 @@ from attrs import evolve
 
 from leasehold.oracle.answers import Door
 from leasehold.oracle.relations import NO_FENCE, Related, related, resolved
-from leasehold.oracle.run import Failure, Reopen, Run, Step, execute
-from leasehold_model.claim import ClaimReady, RenewClaim
+from leasehold.oracle.run import START, Failure, Reopen, Run, Step, execute
+from leasehold_model.claim import ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import EXPECT_NOTHING, CommitState, TurnStamp
-from leasehold_model.graph import UNCHANGED, Delta
+from leasehold_model.graph import UNCHANGED, Delta, LoadSession
 from leasehold_model.ids import MergeKey, Millis, NodeId, OwnerId, SessionId, SourceKey, TurnHash, TurnId
 from leasehold_model.lease import RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract
@@ -70,7 +70,14 @@ class Shrinker:
                 return
             chunk = chunk // 2 if chunk > 1 else 1
 
+    def _from_the_start(self) -> None:
+        """The run as it would be if it began when runs begin."""
+        late = self.best.steps[0].at - START
+        if late > 0:
+            self._fails(tuple(evolve(one, at=one.at - late) for one in self.best.steps))
+
     def _simplify(self) -> None:
+        self._from_the_start()
         index = 0
         while index < len(self.best.steps):
             index += not self._simplify_step(index)
@@ -101,7 +108,7 @@ def _simpler(steps: Run, index: int, plain: Millis) -> Iterator[Step]:
 
 
 def _simpler_command(command: Command, plain: Millis) -> Iterator[Command]:
-    if isinstance(command, TryClaimLease | RenewLease | ClaimReady | RenewClaim) and command.ttl != plain:
+    if isinstance(command, TryClaimLease | RenewLease | ClaimReady | ClaimByIds | RenewClaim) and command.ttl != plain:
         yield evolve(command, ttl=plain)
     if isinstance(command, TryClaimLease) and command.owner != 1:
         yield evolve(command, owner=OwnerId(1))
@@ -118,6 +125,10 @@ def _simpler_command(command: Command, plain: Millis) -> Iterator[Command]:
         for name, value in simple.items():
             if getattr(command, name) != value:
                 yield evolve(command, **{name: value})  # type: ignore[arg-type]
+    if isinstance(command, LoadSession) and not command.full:
+        yield LoadSession(True, NodeId(0))
+        if command.leaf != 0:
+            yield LoadSession(False, NodeId(0))
     if isinstance(command, CommitState):
         yield from _simpler_commit(command)
 

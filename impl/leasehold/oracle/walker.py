@@ -417,6 +417,9 @@ class Walker:
         if self.real:
             available = (0, 0, 0, self._far())[take(4)]
         after_commit = take(4) == 3
+        last = next((batch for batch in reversed(state.queue) if batch.session == session), None)
+        if last is not None and take(2):  # often like the one before it, so that runs of joined batches come about
+            joins, merge, after_commit = not last.exclusive, last.merge, last.after_commit
         if source >= 100:  # QUEUE-14: what a wake or command draft looks like
             joins, merge, available, after_commit = False, 0, 0, False
         return Enqueue(
