@@ -25,7 +25,9 @@ def main() -> None:
         report = check(door, Options(budget=20, seed=1, max_findings=1))
     finding = report.findings[0]
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True)
-    console.print(f"[bold white on red] VIOLATES [/] python:yourstore:factory breaks [bold]{finding.requirement}[/]\n", highlight=False)
+    console.print(
+        f"[bold white on red] VIOLATES [/] python:yourstore:factory breaks [bold]{finding.requirement}[/]\n", highlight=False
+    )
     for block in run_block(finding):
         console.print(block)
     drawn = console.export_svg(title="leasehold check python:yourstore:factory")

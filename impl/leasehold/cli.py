@@ -27,7 +27,8 @@ from leasehold.report.json import Violation, broken_json, check_json, probe_json
 from leasehold.report.progress import Progress
 from leasehold.report.spec import read_source, show_spec, spec_json, spec_markdown
 from leasehold.report.text import Asked, close_output, printer, show, show_broken, show_probe, show_replayed
-from leasehold.targets import DEADLINE, TargetError, open_target
+from leasehold.targets import DEADLINE, REPLY_DEADLINE, TargetError, open_target
+from leasehold.wire.server import serve
 
 CONFORMS, VIOLATES, INCONCLUSIVE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
 
@@ -111,7 +112,10 @@ _json = click.option(
     "--json", "json_file", type=_OutputFile(), help="Write the report as JSON; - for standard output, and then nothing else."
 )
 _deadline = click.option(
-    "--deadline", type=_Duration(), default=DEADLINE, help="How long one call of the store may take (LAW-13). Default 10s."
+    "--deadline",
+    type=_Duration(),
+    default=None,
+    help=f"How long one call of the store may take (LAW-13). Default {DEADLINE:g}s, for an adapter program {REPLY_DEADLINE:g}s.",
 )
 
 
@@ -125,6 +129,7 @@ def main() -> None:
       memory                      our store in memory
       sqlite, sqlite:PATH         our SQLite store, in temporary files of its own
       python:pkg.module:factory   yours: factory(clock) opens a fresh store
+    -- CMD ARG...               an adapter program; cmd:"CMD ARG..." elsewhere
 
     \b
     Exit codes: 0 conforms, 1 violates the contract, 2 inconclusive,
@@ -159,7 +164,7 @@ def check_command(
     cases: Path,
     require: str | None,
     max_findings: int,
-    deadline: float,
+    deadline: float | None,
 ) -> int:
     """Check a store: does it keep the contract?
 
@@ -170,6 +175,7 @@ def check_command(
     Examples:
       leasehold check memory --budget 20s
       leasehold check python:myapp.stores:open_store --json report.json
+      leasehold check --budget 20s -- ./my-adapter --in-memory
     """
     started = time.monotonic()
     seed = secrets.randbelow(2**32) if seed is None else seed
@@ -213,14 +219,14 @@ def _saved(report: Report, cases: Path) -> list[Violation]:
     return violations
 
 
-def _again(target: str, options: Options, deadline: float, cases: Path) -> str:
+def _again(target: str, options: Options, deadline: float | None, cases: Path) -> str:
     """The command that does the same again."""
     words = ["leasehold", "check", "--seed", str(options.seed), "--budget", f"{options.budget:g}s"]
     if options.require_recommended:
         words += ["--require", "recommended"]
     if options.max_findings != 5:
         words += ["--max-findings", str(options.max_findings)]
-    if deadline != DEADLINE:
+    if deadline is not None:
         words += ["--deadline", f"{deadline:g}s"]
     if str(cases) != DIRECTORY:
         words += ["--cases", str(cases)]
@@ -231,7 +237,7 @@ def _again(target: str, options: Options, deadline: float, cases: Path) -> str:
 @click.argument("target")
 @_json
 @_deadline
-def probe_command(target: str, json_file: str | None, deadline: float) -> int:
+def probe_command(target: str, json_file: str | None, deadline: float | None) -> int:
     """Find out which option a store takes at every policy point.
 
     \b
@@ -254,7 +260,7 @@ def probe_command(target: str, json_file: str | None, deadline: float) -> int:
 @click.argument("target")
 @_json
 @_deadline
-def replay_command(cases: Sequence[Path], target: str, json_file: str | None, deadline: float) -> int:
+def replay_command(cases: Sequence[Path], target: str, json_file: str | None, deadline: float | None) -> int:
     """Run saved cases again, judged by today's model. Exit code as for check.
 
     \b
@@ -277,6 +283,19 @@ def replay_command(cases: Sequence[Path], target: str, json_file: str | None, de
         for path, again in results.items():
             show_replayed(console, str(path), again, target)
     return EXIT_CODES[verdict]
+
+
+@main.command("serve")
+@click.argument("store", type=click.Choice(["memory", "sqlite"]))
+def serve_command(store: str) -> int:
+    """One of our own stores as an adapter program on standard input and output.
+
+    \b
+    Example:
+      leasehold check -- leasehold serve sqlite
+    """
+    serve(store, sys.stdin, sys.stdout)
+    return CONFORMS
 
 
 @main.command("spec")

@@ -11,6 +11,7 @@ import difflib
 import importlib
 import itertools
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -18,23 +19,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from leasehold.oracle.answers import BrokenTarget
+from leasehold.oracle.answers import BrokenTarget, Door
 from leasehold.oracle.python_door import Factory, PythonDoor, brief
 from leasehold.store import Clock
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
+from leasehold.wire.client import WireDoor
 
 DEADLINE = 3.0
-"""Seconds that one call may take, unless the user says otherwise."""
+"""Seconds that one call of a store in this process may take, unless the user says otherwise."""
+
+REPLY_DEADLINE = 30.0
+"""Seconds that an adapter program may take for one reply, unless the user says otherwise."""
 
 FORMS = """\
   memory                        our store in memory
   sqlite, sqlite:PATH           our SQLite store, in temporary files of its own, or in such files beside PATH
-  python:pkg.module:factory     yours: factory(clock) opens a fresh store"""
+  python:pkg.module:factory     yours: factory(clock) opens a fresh store
+  cmd:"CMD ARG...", -- CMD ARG  an adapter program that speaks the protocol on stdin and stdout"""
 
 _LATER = {
     "postgres": "the PostgreSQL store",
-    "cmd": "checking an adapter program",
 }
 
 
@@ -43,16 +48,32 @@ class TargetError(Exception):
 
 
 @contextlib.contextmanager
-def open_target(text: str, deadline: float = DEADLINE) -> Iterator[PythonDoor]:
+def open_target(text: str, deadline: float | None = None) -> Iterator[Door]:
     """The door to the target. While it is open, calls of more than ``deadline`` seconds are interrupted. All it made goes with it.
 
     Raises `TargetError` or `BrokenTarget`.
     """
     with contextlib.ExitStack() as stack:
-        door = PythonDoor(_factory(text, stack), text, deadline)
+        if text.startswith("cmd:"):
+            adapter = WireDoor(_words(text), text, deadline or REPLY_DEADLINE)
+            stack.callback(adapter.shut)
+            yield adapter
+            return
+        door = PythonDoor(_factory(text, stack), text, deadline or DEADLINE)
         stack.callback(door.close)
         stack.enter_context(door.alarm())
         yield door
+
+
+def _words(text: str) -> list[str]:
+    """The command line of an adapter program."""
+    try:
+        words = shlex.split(text.removeprefix("cmd:"))
+    except ValueError as error:
+        raise TargetError(f"target {text!r}: the command cannot be split into words: {error}") from error
+    if not words:
+        raise TargetError(f'target {text!r}: it names no command, as in cmd:"./adapter --data DIR"')
+    return words
 
 
 def _factory(text: str, stack: contextlib.ExitStack) -> Factory:
@@ -65,7 +86,7 @@ def _factory(text: str, stack: contextlib.ExitStack) -> Factory:
         return _imported(text, rest)
     if kind in _LATER:
         raise TargetError(f"target {text!r}: {_LATER[kind]} is not built yet. Targets that are:\n{FORMS}")
-    near = difflib.get_close_matches(kind, ("memory", "sqlite", "python"), n=1)
+    near = difflib.get_close_matches(kind, ("memory", "sqlite", "python", "cmd"), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise TargetError(f"unknown target {text!r}.{hint} A target is one of\n{FORMS}")
 

@@ -36,7 +36,7 @@ from leasehold.oracle.check import Options, RaceFinding, Report, check
 from leasehold.oracle.drive import advance, end
 from leasehold.oracle.findings import Finding, investigate
 from leasehold.oracle.moment import Mismatch
-from leasehold.oracle.numbered import LARGEST, LONGEST, SHORTEST, Number, walk_numbers
+from leasehold.oracle.numbered import LARGEST, STEPS, Number, walk_numbers
 from leasehold.oracle.python_door import Factory, PythonDoor
 from leasehold.oracle.run import Execution, Failure, Indefinite, Step, failure
 from leasehold.oracle.walker import FOCI, Walker
@@ -54,6 +54,9 @@ WIDTH = 110
 
 SHRINK_SECONDS = 3.0
 """How long a failing run of Hypothesis's is simplified further, in seconds."""
+
+EXAMPLES = 400
+"""How many runs a Hypothesis test makes, unless told otherwise."""
 
 NUMBERS = st.integers(0, LARGEST)
 _FOCI = {focus.name: focus for focus in FOCI}
@@ -95,16 +98,17 @@ def run_conformance_test(
 
 
 def conformance_test(factory: Factory, *, settings: settings | None = None) -> Callable[[], None]:
-    """A Hypothesis test of the store, to be bound to a name that pytest collects. Each example is one run of 40 to 100 steps.
+    """A Hypothesis test of the store, to be bound to a name that pytest collects. Each example is one run of 50 steps.
 
     A failure is shrunk by Hypothesis and kept in its example database, so the next session tries it first. Policies are probed
-    once, when the test first runs. ``settings``: Hypothesis's; the deadline is always None, since a run has no usual length.
+    once, when the test first runs. ``settings``: Hypothesis's; None: those of the active profile, but at least 400 examples (some
+    seconds on a store in memory). The deadline is always None, since a run has no usual length.
 
     This looks for broken rules; it does not say whether everything was exercised. `run_conformance_test` does.
     """
     target = _Target(factory)
 
-    def store_conforms(focus: str, numbers: list[int]) -> None:
+    def store_conforms(focus: str, numbers: tuple[int, ...]) -> None:
         __tracebackhide__ = True
         with target.door.alarm():
             failed = walk_numbers(target.door, target.contract, numbers, focus=_FOCI[focus])
@@ -112,8 +116,8 @@ def conformance_test(factory: Factory, *, settings: settings | None = None) -> C
             raise AssertionError(target.told(failed))
 
     store_conforms.__name__ = store_conforms.__qualname__ = _identifier(f"{_name(factory)} conforms")  # the database's key
-    drawn = given(focus=st.sampled_from(sorted(_FOCI)), numbers=st.lists(NUMBERS, min_size=SHORTEST, max_size=LONGEST))
-    return _settings(settings)(drawn(store_conforms))
+    drawn = given(focus=st.sampled_from(sorted(_FOCI)), numbers=st.tuples(*[NUMBERS] * STEPS))
+    return _settings(settings or _many_examples())(drawn(store_conforms))
 
 
 def replay_case(case: Path | str | Mapping[str, Json], factory: Factory) -> None:
@@ -171,6 +175,10 @@ class LeaseholdMachine(RuleBasedStateMachine):
     """
 
     target: ClassVar[_Target]
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.TestCase.settings = _settings(cls.TestCase.settings)
 
     def __init__(self) -> None:
         super().__init__()
@@ -361,9 +369,12 @@ def _identifier(text: str) -> str:
     return re.sub(r"\W+", "_", text)
 
 
-def _settings(asked: settings | None) -> settings:
+def _many_examples() -> settings:
+    return settings(max_examples=max(EXAMPLES, settings().max_examples))
+
+
+def _settings(basis: settings) -> settings:
     """What makes sense for runs: no deadline, and no phase that explains a failure by the oracle's own lines."""
-    basis = settings() if asked is None else asked
     checks = {*basis.suppress_health_check, HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example}
     phases = [phase for phase in basis.phases if phase is not Phase.explain]
     return settings(basis, deadline=None, suppress_health_check=checks, phases=phases)

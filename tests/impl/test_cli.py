@@ -50,8 +50,7 @@ def check(target: str, cases: Path, *words: object) -> Result:
         (["check", "sqlite:"], "unknown target"),
         (["check", "postgres"], "not built yet"),
         (["check", "postgres:dbname=x"], "not built yet"),
-        (["check", "cmd:./adapter --x"], "not built yet"),
-        (["check", "--budget", "3s", "--", "./adapter", "--x", "two words"], "target \"cmd:./adapter --x 'two words'\""),
+        (["check", "cmd:"], "names no command"),
         (["check", "sqlite:/no/such/directory/store.db"], "there is no directory /no/such/directory"),
         (["check", f"sqlite:{__file__}"], "never touches a file of yours"),
         (["check", "python:leasehold"], "python:pkg.module:factory"),
@@ -403,3 +402,10 @@ def test_twin_a_wrong_shape_is_noticed() -> None:
         assert mismatches({**right, **wrong}, SHAPE), wrong
     del right["runs"]
     assert mismatches(right, SHAPE)
+
+
+def test_an_adapter_program_is_written_last_or_as_a_target() -> None:
+    ended = run("check", "--budget", "3s", "--", "./adapter", "--x", "two words")
+    assert ended.exit_code == 3
+    assert "cmd:./adapter --x 'two words'" in ended.stdout
+    assert "could not be started" in ended.stdout

@@ -1050,7 +1050,7 @@ WRAPPERS = (
     wrapped(
         "leases-of-a-handle",
         "a handle that never claimed a lane believes that it is free",
-        "LAW-2 LEASE-3 LEASE-2",
+        "LAW-2 LEASE-3 LEASE-8",
         "memory",
         wrappers.LeasesOfAHandle,
     ),

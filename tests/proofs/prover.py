@@ -6,6 +6,7 @@ The program's exit code is 0 for confirmed, for unknown and for nothing checked 
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
@@ -49,7 +50,9 @@ def examine(function: Callable[..., Any], seconds: float = 60.0, bounded: bool =
     verdicts = []
     for checkable in analyze_function(function, options):
         before, started = paths["num_paths"], time.process_time()
-        messages = [(message.state, message.message) for message in checkable.analyze()]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # to make up a value CrossHair looks at every module there is, deprecated ones too
+            messages = [(message.state, message.message) for message in checkable.analyze()]
         status = _status(messages, bounded)
         text = "; ".join(text for _, text in messages)
         verdicts.append(Verdict(status, text, paths["num_paths"] - before, time.process_time() - started))

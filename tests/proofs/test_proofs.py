@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from leasehold_model.decisions import add_ms
 from leasehold_model.policy import POINTS
 from leasehold_model.requirements import STATEMENTS
 from tests.proofs import __main__ as prove
+from tests.proofs.gate import crashes, impossible, no_contract, too_deep, unreadable, wrong
 from tests.proofs.prover import Status, Verdict, examine, worst
 from tests.proofs.registry import PROPERTIES, WITNESSES, Twin
 from tests.proofs.runner import Result, Task, changed, registry, run, slip
@@ -67,47 +67,6 @@ def test_every_property_is_recorded_and_named_after_rules_that_exist() -> None:
 def test_every_command_has_witnesses() -> None:
     assert len(WITNESSES) == 23
     assert all("post: _ != " in str(claim.__doc__) for claim in WITNESSES.values())
-
-
-def impossible(x: int) -> None:
-    """
-    pre: x > 0 and x < 0
-    post: True
-    """
-    assert x == 12345
-
-
-def no_contract(x: int) -> None:
-    assert x == x + 1
-
-
-def too_deep(text: str, other: str) -> None:
-    """
-    post: True
-    """
-    assert hash(text + other) != 12345
-
-
-def wrong(now: int, ttl: int) -> None:
-    """
-    pre: ttl >= 0
-    post: True
-    """
-    assert add_ms(now, ttl) == now + ttl
-
-
-def crashes(x: int) -> None:
-    """
-    post: True
-    """
-    assert [1, 2][x] > 0
-
-
-def unreadable(x: int) -> None:
-    """
-    pre: x >
-    post: True
-    """
 
 
 @pytest.mark.parametrize(

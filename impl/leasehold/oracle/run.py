@@ -94,6 +94,10 @@ class Execution:
         if isinstance(response, Silent):
             raise Silence(response.why)
         op, args = self.binding.call(command)
+        if op not in self.door.capabilities.ops:
+            self.steps.append(step_)
+            self.answers.append(Skip("the store does not offer it"))
+            return None
         if now != self.now and not self.real:
             self.door.clock(now)
         self.now = now

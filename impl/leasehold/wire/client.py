@@ -44,6 +44,7 @@ class WireDoor:
         self._process: subprocess.Popen[bytes] | None = None
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._errors: collections.deque[str] = collections.deque(maxlen=TAIL)
+        self._readers: list[threading.Thread] = []
         self._last: list[str] = []
         self._seq = 0
         self._stores = 0
@@ -107,6 +108,12 @@ class WireDoor:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            for reader in self._readers:
+                reader.join(1.0)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with contextlib.suppress(OSError, ValueError):
+                        stream.close()
         shutil.rmtree(self._data, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -134,7 +141,9 @@ class WireDoor:
                 f"the adapter {self._command[0]!r} could not be started: {error.strerror}. Is the command right?"
             ) from error
         for stream, reader in ((self._process.stdout, self._read_lines), (self._process.stderr, self._read_errors)):
-            threading.Thread(target=reader, args=(stream,), daemon=True).start()
+            thread = threading.Thread(target=reader, args=(stream,), daemon=True)
+            thread.start()
+            self._readers.append(thread)
 
     def _read_lines(self, stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -291,7 +300,7 @@ def _capabilities(hello: Mapping[str, Any]) -> Capabilities:
         handles=given.get("handles", 1),
         reopen=given.get("reopen") is True,
         kill=given.get("kill") is True,
-        concurrent=given.get("concurrent") is True,
+        concurrent=False,  # one request at a time is sent here, whatever the adapter could take
         max_integer=min(given.get("max_integer", MAX_MS), MAX_MS),
         ops=frozenset(ops),
     )

@@ -1,0 +1,122 @@
+"""The door to an adapter program: a right one is checked as in process, a broken one is told apart from a wrong store."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from leasehold.oracle.answers import BrokenTarget, Err, Ok, Skip, Unknown
+from leasehold.oracle.check import Options, check
+from leasehold.wire.client import WireDoor
+
+SERVE = [sys.executable, "-m", "leasehold", "serve"]
+CAPABILITIES = {"tier": "inline", "manifest": "persistent", "clock": "virtual", "handles": 1, "reopen": False, "kill": False}
+HELLO = {"protocol": 1, "name": "small", "version": "1", "language": "python", "capabilities": CAPABILITIES}
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_our_stores_conform_through_the_wire(store: str) -> None:
+    door = WireDoor([*SERVE, store], store)
+    with door.alarm():
+        report = check(door, Options(budget=4, seed=1))
+    assert report.findings == ()
+    assert report.operations > 100
+    assert "LAW-12" in [one.what for one in report.not_checked]
+
+
+def _adapter(tmp_path: Path, body: str) -> list[str]:
+    """An adapter whose replies are made by ``body``, which sees the request and prints."""
+    program = tmp_path / "adapter.py"
+    program.write_text(
+        "import json, sys, time\n"
+        f"HELLO = json.loads({json.dumps(json.dumps(HELLO))})\n"
+        "def reply(request, **kind): print(json.dumps({'seq': request['seq'], **kind}), flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    request = json.loads(line)\n"
+        "    if request['cmd'] == 'hello' and not BREAK_HELLO: reply(request, ok=HELLO); continue\n"
+        "    if request['cmd'] in ('create', 'open', 'close', 'drop', 'clock', 'bye'): reply(request, ok={}); continue\n".replace(
+            "BREAK_HELLO", str("hello" in body)
+        )
+        + "".join(f"    {line}\n" for line in body.splitlines()),
+        "utf-8",
+    )
+    return [sys.executable, str(program)]
+
+
+def _checked(command: list[str]) -> None:
+    door = WireDoor(command, "broken", deadline=2.0)
+    with door.alarm():
+        check(door, Options(budget=5, seed=1))
+
+
+BROKEN = {
+    "no JSON": ("print('oops', flush=True)", "not JSON"),
+    "a wrong seq": ("print(json.dumps({'seq': 7, 'ok': None}), flush=True)", "seq 7"),
+    "two kinds": ("reply(request, ok=None, skip={'reason': 'x'})", "exactly one"),
+    "no kind": ("reply(request)", "exactly one"),
+    "an error without a code": ("reply(request, err={'message': 'x'})", "code"),
+    "silence": ("time.sleep(60)", "no reply within"),
+    "death": ("sys.exit(3)", "exit code 3"),
+    "last words": ("sys.exit('a pity')", "a pity"),
+    "a flood of standard error": ("sys.stderr.write('x' * 3_000_000); sys.exit(1)", "exit code 1"),
+    "out of shape": ("reply(request, ok={'fencing_token': 'three'})", "out of shape"),
+    "a fault": ("reply(request, fault={'message': 'my mistake', 'trace': 'line 3'})", "my mistake"),
+    "an array": ("print('[]', flush=True)", "not a JSON object"),
+    "deep nesting": ("print('[' * 100_000, flush=True)", "not JSON"),
+    "bytes that are no text": ("sys.stdout.buffer.write(b'\\xff\\xfe\\n'); sys.stdout.flush()", "not JSON"),
+    "a hello of another protocol": ("reply(request, ok={**HELLO, 'protocol': 9})  # hello", "protocol 9"),
+    "a hello without capabilities": ("reply(request, ok={'protocol': 1})  # hello", "capabilities"),
+    "a hello with a strange clock": (
+        "reply(request, ok={**HELLO, 'capabilities': {**HELLO['capabilities'], 'clock': 'sun'}})  # hello",
+        "clock",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_adapter_is_never_counted_against_the_store(name: str, tmp_path: Path) -> None:
+    body, said = BROKEN[name]
+    started = time.monotonic()
+    with pytest.raises(BrokenTarget, match=said):
+        _checked(_adapter(tmp_path, body))
+    assert time.monotonic() - started < 2.0 + 5.0 + 5.0
+
+
+def test_every_kind_of_reply_becomes_its_answer(tmp_path: Path) -> None:
+    replies = {
+        "try_claim_session_execution_lease": "ok=None",
+        "load_node": "err={'code': 'backend', 'message': 'no', 'more': 3}",
+        "vacuum": "unknown={'message': 'perhaps'}",
+        "forget": "skip={'reason': 'not here'}",
+    }
+    body = "\n".join(f"if request.get('op') == {op!r}: reply(request, {kind})" for op, kind in replies.items())
+    door = WireDoor(_adapter(tmp_path, body), "replies", deadline=5.0)
+    with door.alarm():
+        door.fresh("alpha")
+        door.clock(5)
+        assert door.call(0, "try_claim_session_execution_lease", ("alpha", "ann", 5)) == Ok(None)
+        assert door.call(0, "load_node", ("x",)) == Err("backend", "no", {"more": 3})
+        assert door.call(0, "vacuum", ()) == Unknown("perhaps")
+        assert door.call(0, "forget", ("x",)) == Skip("not here")
+
+
+def test_a_wrong_store_is_a_violation_through_the_wire_too(tmp_path: Path) -> None:
+    lease = (
+        "{'session_id': a['session_id'], 'owner_id': a['owner_id'], 'lease_token': str(time.monotonic_ns()), 'fencing_token': 1,"
+        " 'claimed_at_epoch_ms': now, 'expires_at_epoch_ms': now + a['lease_ttl_ms']}"
+    )
+    program = _adapter(tmp_path, f"a = request['args']; now = 1_700_000_000_000; reply(request, ok={lease})")
+    text = Path(program[1]).read_text("utf-8")
+    ops = {**CAPABILITIES, "ops": ["try_claim_session_execution_lease"]}
+    Path(program[1]).write_text(
+        text.replace(json.dumps(json.dumps(HELLO)), json.dumps(json.dumps({**HELLO, "capabilities": ops}))), "utf-8"
+    )
+    door = WireDoor(program, "wrong", deadline=5.0)
+    with door.alarm():
+        report = check(door, Options(budget=5, seed=1, max_findings=1))
+    assert report.verdict == "violates"
+    assert report.findings[0].requirement in {"LAW-3", "LEASE-2", "LEASE-3"}
