@@ -328,7 +328,10 @@ def _violations(report: Report, options: Options, cases: Path | None) -> str:
         parts += [Text(), *_told(finding)]
         if cases is not None:
             path = cases_.save(cases_.case_of(finding, report.target, report.capabilities, report.contract), cases)
-            parts.append(Text(f'Saved. To keep it as a test: leasehold.testing.replay_case("{path}", factory)'))
+            parts += [
+                Text("Saved. To keep it as a test:"),
+                Text(f'replay_case("{path}", factory)', no_wrap=True, overflow="ignore"),
+            ]
     if options.require_recommended and report.loose:
         parts += [Text(), *map(Text, _loose(report))]
     parts += [Text(), Text(_again(report, options))]
@@ -356,7 +359,7 @@ def _rendered(*parts: RenderableType) -> str:
     stream = io.StringIO()
     console = printer(stream, WIDTH)
     for part in parts:
-        console.print(part)
+        console.print(part, crop=False)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 

@@ -43,7 +43,8 @@ def source(file: File, patches: tuple[Patch, ...] = ()) -> str:
 def patched_module(name: str, store: Literal["memory", "sqlite"], patches: tuple[Patch, ...]) -> ModuleType:
     """The store's module with these patches. Nothing that is imported elsewhere changes."""
     file: File = "memory.py" if store == "memory" else "sqlite.py"
-    stray = [patch.file for patch in patches if patch.file not in {file, "_common.py", "sqlite.sql"}]
+    own = {file, "_common.py"} | ({"sqlite.sql"} if store == "sqlite" else set())
+    stray = [patch.file for patch in patches if patch.file not in own]
     if stray:
         raise LookupError(f"{name}: {stray} is not part of the {store} store")
     module = _executed(f"{__name__}.{name}", source(file, patches))

@@ -1,4 +1,4 @@
-"""Functions that are no proofs, each in another way. They stand apart from their tests, since pytest rewrites the asserts of those."""
+"""Functions that are no proofs, each in another way. They stand apart, since pytest rewrites the asserts of its own modules."""
 
 from __future__ import annotations
 

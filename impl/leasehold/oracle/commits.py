@@ -39,9 +39,9 @@ NO_STAMP = TurnStamp(SessionId(0), TurnId(0), TurnHash(0))
 def draw(walker: Walker, state: State) -> Command:
     """A commit of the bound session; when its lane is free, mostly a claim of the lane first."""
     take = walker.take
-    session = BOUND if state.bound in (0, BOUND) or take(4) else state.bound
+    session = state.bound or BOUND
     if take(16) == 15:
-        session = OTHER
+        session = OTHER if session == BOUND else BOUND
     lane = lane_of(state, session)
     if not live(lane.token, lane.expires_at, walker.now) and take(4):
         return TryClaimLease(session, OwnerId(1 + take(3)), Millis(60_000 if not walker.real else 7_200_000), walker.name())

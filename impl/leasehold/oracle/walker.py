@@ -38,7 +38,7 @@ from leasehold_model.ids import (
 from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
-from leasehold_model.state import Fence, State, is_held, lane_of, under_claim
+from leasehold_model.state import Batch, Fence, State, is_held, lane_of, under_claim
 
 Take: TypeAlias = Callable[[int], int]
 
@@ -206,7 +206,7 @@ class Walker:
         handle = 1 if self.capabilities.handles > 1 and take(4) == 3 else 0
         if self.pending:
             return Step(self.now, handle, self.pending.pop())
-        if not self.real and take(3) == 2:
+        if not self.real and take(5) == 4:
             self.now = self._instant(state)
         for _ in range(PATIENCE if choices else 0):
             op = choices[take(len(choices))]
@@ -358,7 +358,7 @@ class Walker:
         kind = self.take(8)
         if instants and kind < 6:
             return max(self.now, instants[min(self.take(4), len(instants) - 1)] + self.take(3) - 1)
-        return self.now + (1, 1_000, 10 * 365 * 24 * HOUR if self.take(6) == 5 else 90_000)[self.take(3)]
+        return self.now + (1, 1_000, 1, 10 * 365 * 24 * HOUR if self.take(4) == 3 else 90_000)[self.take(4)]
 
     def time_near(self, state: State) -> int:
         """A time near an intent, for listing."""
@@ -432,7 +432,7 @@ class Walker:
     def _work_session(self, state: State) -> SessionId:
         """Mostly a session that has claimable work."""
         session = self.any_session()
-        ready = [b.session for b in state.queue if claimable(b.hold.claim, b.hold.expires_at, b.available_at, self.now)]
+        ready = [b.session for b in state.queue if self._claimable(b)]
         return ready[self.take(len(ready))] if ready and self.take(4) else session
 
     def _claim(self, state: State) -> Command | None:
@@ -441,9 +441,16 @@ class Walker:
         lane = lane_of(state, session)
         if fence is None or not live(lane.token, lane.expires_at, self.now):
             return TryClaimLease(session, OwnerId(1 + self.take(2)), Millis(self._plain_ttl()), self.name())
-        limit = (10, 1, 2, 3, 0)[self.take(5)]
+        limit = (10, 1, 2, 10, 1, 3, 10, 0)[self.take(8)]
         owner = fence.owner if self.take(4) else OwnerId(1 + self.take(3))
-        return ClaimReady(session, fence, owner, self.take(4) > 0, self.ttl(), limit, self.name())
+        first = next((b for b in state.queue if b.session == session and self._claimable(b)), None)
+        if first is None and self.take(4):
+            return self._enqueue(state)
+        idle = self.take(2 if first is not None and first.after_commit else 4) > 0
+        return ClaimReady(session, fence, owner, idle, self.ttl(), limit, self.name())
+
+    def _claimable(self, batch: Batch) -> bool:
+        return claimable(batch.hold.claim, batch.hold.expires_at, batch.available_at, self.now)
 
     def _plain_ttl(self) -> int:
         return 2 * HOUR if self.real else 60_000
@@ -453,11 +460,7 @@ class Walker:
         fence = self.fence(state, session, 10)
         if fence is None:
             return None
-        ready = [
-            b.batch
-            for b in state.queue
-            if b.session == session and claimable(b.hold.claim, b.hold.expires_at, b.available_at, self.now)
-        ]
+        ready = [b.batch for b in state.queue if b.session == session and self._claimable(b)]
         count = self.take(4)
         chosen = ready[:count] if self.take(3) else ready[1 : 1 + count]
         if self.take(8) == 7:
