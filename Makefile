@@ -6,7 +6,7 @@ BIN    := .venv/bin
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help check test lint prove bench setup lock clean
+.PHONY: reference help check test lint prove bench setup lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,10 @@ bench: setup ## the benchmarks, one interleaved run
 
 setup: ## only the set-up: .venv made, or brought up to date
 	@"$(PYTHON)" tools/make_venv.py
+
+reference: setup ## generate docs/reference.md, specs/requirements.json and docs/finding.svg anew
+	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tools.picture
 
 lock: ## resolve the dependencies anew into requirements.lock
 	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \

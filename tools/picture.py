@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -37,5 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, ".")
     main()

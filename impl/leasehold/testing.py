@@ -328,10 +328,8 @@ def _violations(report: Report, options: Options, cases: Path | None) -> str:
         parts += [Text(), *_told(finding)]
         if cases is not None:
             path = cases_.save(cases_.case_of(finding, report.target, report.capabilities, report.contract), cases)
-            parts += [
-                Text("Saved. To keep it as a test:"),
-                Text(f'replay_case("{path}", factory)', no_wrap=True, overflow="ignore"),
-            ]
+            again = f'replay_case("{path}", factory)'
+            parts += [Text("Saved. To keep it as a test:"), Text(again, no_wrap=True, overflow="ignore")]
     if options.require_recommended and report.loose:
         parts += [Text(), *map(Text, _loose(report))]
     parts += [Text(), Text(_again(report, options))]

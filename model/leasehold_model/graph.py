@@ -139,9 +139,19 @@ def _parent_flaw(after: tuple[Node, ...], delta: Delta, policies: Policies) -> R
                 return Refused("GRAPH-1", ANY_ERROR)
             if parent.tombstoned or visible(delta.nodes[index:], node.parent):
                 return Silent("whether a parent must come first and be visible, where parents must exist")
-        if policies.parent_cycle == "refuse" and _walk(after, node.node, policies)[1]:
-            return Refused("GRAPH-1", ANY_ERROR)
+    if "refuse" in (policies.parent_cycle, policies.parent_dangling) and _cyclic(after, policies):
+        if policies.parent_dangling == "refuse":
+            return Silent("whether parents in a circle exist, where parents must exist")
+        return Refused("GRAPH-1", ANY_ERROR)
     return None
+
+
+def _cyclic(nodes: tuple[Node, ...], policies: Policies) -> bool:
+    """Some parents form a cycle. Its first node in storage order has a parent that does not stand before it, so only those are walked."""
+    for index, node in enumerate(nodes):
+        if node.parent != 0 and node_named(nodes[:index], node.parent) is None and _walk(nodes, node.node, policies)[1]:
+            return True
+    return False
 
 
 def applied(nodes: tuple[Node, ...], delta: Delta, policies: Policies) -> tuple[Node, ...]:
@@ -169,7 +179,7 @@ def load_session(state: State, command: LoadSession, policies: Policies) -> tupl
     if command.full:
         shown = tuple(node for node in state.nodes if not node.tombstoned)
         hidden = state.head.leaf != 0 and not visible(state.nodes, state.head.leaf)
-        leaf = NodeId(0) if hidden and policies.leaf_tombstoned == "none" else state.head.leaf
+        leaf = NodeId(0) if hidden and head_leaf_known and policies.leaf_tombstoned == "none" else state.head.leaf
         return state, _loaded("GRAPH-3", state, shown, leaf, hidden and not head_leaf_known, False)
     why = _path_silent(state, command, policies)
     if why:

@@ -231,11 +231,15 @@ class Binding:
         self.last_seq = shown
         return True
 
-    def show_ref(self, kind: str, body: int, text: str) -> bool:
-        """Pair a content reference: one reference never names two bodies; one body may have several references."""
+    def show_ref(self, kind: str, body: int, text: str, *, current: bool) -> bool:
+        """Pair a content reference: one reference never names two bodies; one body may have several references.
+
+        One that is ``current`` stands for its body from now on; a replay may show one that was collected since.
+        """
         if self.refs.setdefault(text, (kind, body)) != (kind, body):
             return False
-        self.ref_of[kind, body] = text
+        if current or (kind, body) not in self.ref_of:
+            self.ref_of[kind, body] = text
         return True
 
     def show_checkpoint_ref(self, name: int, content: Checkpoint, text: str) -> bool:

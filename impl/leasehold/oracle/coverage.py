@@ -195,7 +195,7 @@ def _of_load(moment: Moment, response: Loaded) -> list[str]:
 
 
 def _of_refusal(moment: Moment, response: Refused) -> list[str]:
-    return ["LAW-15"]
+    return ["LAW-15", "LAW-13"] if response.rule == "GRAPH-1" else ["LAW-15"]
 
 
 def _of_absence(moment: Moment, response: Absent) -> list[str]:

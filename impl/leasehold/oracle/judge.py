@@ -283,7 +283,9 @@ def _committed(binding: Binding, moment: Moment, response: Committed, value: rec
     _same_revision(rule, "manifest.", response.checkpoint, manifest.plugin_snapshot_revision)
     for kind, part in parts(response.checkpoint):
         shown = getattr(manifest, kind + "_ref")
-        _same_ref(binding, moment, rule, f"manifest.{kind}_ref", kind, part.body, part.ref, shown, required=True)
+        _same_ref(
+            binding, moment, rule, f"manifest.{kind}_ref", kind, part.body, part.ref, shown, required=True, current=not replay
+        )
 
 
 def _same_revision(rule: str, where: str, checkpoint: Checkpoint, shown: int | None) -> None:
@@ -292,7 +294,17 @@ def _same_revision(rule: str, where: str, checkpoint: Checkpoint, shown: int | N
 
 
 def _same_ref(
-    binding: Binding, moment: Moment, rule: str, where: str, kind: str, body: int, ref: int, shown: Any, *, required: bool
+    binding: Binding,
+    moment: Moment,
+    rule: str,
+    where: str,
+    kind: str,
+    body: int,
+    ref: int,
+    shown: Any,
+    *,
+    required: bool,
+    current: bool,
 ) -> None:
     """References are compared by what they name. An echoing store gives back what it was given."""
     if moment.contract.policies.checkpoint_ref == "echo":
@@ -308,7 +320,7 @@ def _same_ref(
         if required:
             raise _Broken(rule, where, f"a reference to the {kind} given", "null")
         return
-    if not binding.show_ref(kind, body, shown):
+    if not binding.show_ref(kind, body, shown, current=current):
         raise _Broken(rule, where, f"a reference that names no other body than this {kind}", shown)
 
 
@@ -378,7 +390,9 @@ def _same_checkpoint(binding: Binding, moment: Moment, expected: Checkpoint, giv
         if body is not shown:
             _same_json("COMMIT-10" if part.ref else "GRAPH-2", f"checkpoint.{kind}", body, shown)
         ref = getattr(given, kind + "_ref")
-        _same_ref(binding, moment, "GRAPH-2", f"checkpoint.{kind}_ref", kind, part.body, part.ref, ref, required=False)
+        _same_ref(
+            binding, moment, "GRAPH-2", f"checkpoint.{kind}_ref", kind, part.body, part.ref, ref, required=False, current=True
+        )
 
 
 def _found_node(binding: Binding, moment: Moment, response: FoundNode, value: records.Node | None) -> None:

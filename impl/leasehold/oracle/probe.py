@@ -207,8 +207,10 @@ def _try(door: Door, contract: Contract, commands: tuple[Command, ...]) -> tuple
     for command in commands:
         try:
             mismatch = execution.do(Step(START, 0, command))
-        except (Unbound, Silence):
+        except Unbound:
             continue
+        except Silence as silence:
+            return None, f"it cannot be asked: {silence}"
         except Indefinite:
             return None, "an answer was indefinite"
         if mismatch is not None:

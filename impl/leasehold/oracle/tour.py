@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from leasehold.oracle.binding import operation
+from leasehold.oracle.orders import orders
 from leasehold.oracle.probe import ANN, LOAD, LONG, NO_FENCE, OTHER, PATH, claim, commit, enqueue, fence, lane
 from leasehold.oracle.run import BOUND, START, Reopen, Run, Step
 from leasehold.store import Capabilities
@@ -258,10 +259,19 @@ def _commit(
     return evolve(made, fence=fence(session, lane), expected_revision=expected)
 
 
+def _within(command: Command, capabilities: Capabilities) -> Command:
+    """The command with a ttl that the store's language can carry."""
+    ttl = getattr(command, "ttl", 0)
+    if ttl + START <= capabilities.max_integer or capabilities.max_integer >= MAX_MS:
+        return command
+    ttl = Millis(capabilities.max_integer - START - 1)
+    return evolve(command, ttl=ttl)  # type: ignore[arg-type]  # those that have a ttl
+
+
 def every_rule(capabilities: Capabilities) -> Iterator[Run]:
     """Short runs that meet every requirement; where the store can be reopened, once more with a reopen after every few steps."""
-    for commands in (_leases(), _queue(), _commits(), _graph(), _manifest()):
-        offered = [Step(START, 0, command) for command in commands if operation(command) in capabilities.ops]
+    for commands in (_leases(), _queue(), _commits(), _graph(), _manifest(), *orders()):
+        offered = [Step(START, 0, _within(one, capabilities)) for one in commands if operation(one) in capabilities.ops]
         yield tuple(offered)
         if capabilities.reopen:
             yield tuple(

@@ -16,7 +16,7 @@ from leasehold.oracle import commits
 from leasehold.oracle.run import BOUND, START, Reopen, Step
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
-from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
+from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim, select
 from leasehold_model.commit import CommitState
 from leasehold_model.decisions import MAX_MS, claimable, live
 from leasehold_model.graph import CollectGarbage, LoadNode, LoadSession, Tombstone, Vacuum
@@ -460,19 +460,25 @@ class Walker:
         fence = self.fence(state, session, 10)
         if fence is None:
             return None
-        ready = [b.batch for b in state.queue if b.session == session and self._claimable(b)]
-        count = self.take(4)
-        chosen = ready[:count] if self.take(3) else ready[1 : 1 + count]
-        if self.take(8) == 7:
-            chosen.reverse()
+        idle = self.take(4) > 0
+        limit = 1 + self.take(3)
+        chosen = [b.batch for b in select(state, session, idle, limit, Millis(self.now), self.contract.policies)[1]]
+        if self.take(4) == 3:  # not what an ordinary claim would take
+            ready = [b.batch for b in state.queue if b.session == session and self._claimable(b)]
+            chosen = (chosen[::-1], chosen[1:], ready[1 : 1 + limit], ready[:limit])[self.take(4)]
         if self.batches and self.take(8) == 7:
             chosen.append(self.batches[self.take(len(self.batches))][1])
-        return ClaimByIds(session, fence, fence.owner, self.take(4) > 0, self.ttl(), tuple(chosen), self.name())
+        return ClaimByIds(session, fence, fence.owner, idle, self.ttl(), tuple(chosen), self.name())
 
     def held(self, state: State) -> Held | None:
-        """Mostly the newest claim that still holds its batches, sometimes any other."""
+        """Mostly the newest claim that still holds batches, sometimes one that lost some of them, or any other."""
         if not self.claims:
             return None
+        if self.take(4) == 3:
+            for claim in reversed(self.claims):
+                count = sum(under_claim(batch, claim.claim, claim.token) for batch in state.queue)
+                if 0 < count < len(claim.batches):
+                    return claim
         if self.take(4):
             for claim in reversed(self.claims):
                 if any(under_claim(batch, claim.claim, claim.token) for batch in state.queue):
