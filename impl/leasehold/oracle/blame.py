@@ -118,11 +118,11 @@ def not_absent(moment: Moment, value: Any, batch_of: dict[str, int]) -> str:
     return response.rule
 
 
-def not_fresh(moment: Moment) -> str:
-    """An enqueue that should have added a batch returned one that is known."""
+def not_fresh(moment: Moment, stored: bool) -> str:
+    """An enqueue that should have added a batch returned a known one, as it is ``stored``, or only its id."""
     command = moment.command
     assert isinstance(command, Enqueue)  # noqa: S101 - the caller's case
-    return "QUEUE-2" if command.source != 0 else "QUEUE-1"
+    return "QUEUE-2" if command.source != 0 and stored else "QUEUE-1"
 
 
 def wrong_batches(moment: Moment, expected: list[int], given: list[int]) -> str:

@@ -163,7 +163,8 @@ def _queued(binding: Binding, moment: Moment, response: Queued, value: records.B
         raise BrokenTarget(f"{moment.op} answered {_text(value)} where {_article(records.Batch)} is due")
     rule = response.rule
     if rule == "QUEUE-1" and value.batch_id in binding.batch_of:
-        raise _Broken(blame.not_fresh(moment), "batch_id", "an id never seen", value.batch_id)
+        stored = value == binding.batches[binding.batch_of[value.batch_id]]
+        raise _Broken(blame.not_fresh(moment, stored), "batch_id", "an id never seen", value.batch_id)
     _same_batch(binding, moment, rule, "", response.batch, value)
     if rule == "QUEUE-1" and not binding.show_seq(value.enqueue_seq):
         raise _Broken(rule, "enqueue_seq", f"more than {binding.last_seq}", value.enqueue_seq)
