@@ -36,10 +36,10 @@ from leasehold.oracle.check import Options, RaceFinding, Report, check
 from leasehold.oracle.drive import advance, end
 from leasehold.oracle.findings import Finding, investigate
 from leasehold.oracle.moment import Mismatch
-from leasehold.oracle.numbered import LARGEST, STEPS, Number, walk_numbers
 from leasehold.oracle.python_door import Factory, PythonDoor
 from leasehold.oracle.run import Execution, Failure, Indefinite, Step, failure
-from leasehold.oracle.walker import FOCI, Walker
+from leasehold.oracle.stepwise import SIZE, Number, walk_bytes
+from leasehold.oracle.walker import Walker
 from leasehold.records import Json
 from leasehold.report.text import printer, run_block
 from leasehold_model.machine import Command, Contract
@@ -58,8 +58,7 @@ SHRINK_SECONDS = 3.0
 EXAMPLES = 400
 """How many runs a Hypothesis test makes, unless told otherwise."""
 
-NUMBERS = st.integers(0, LARGEST)
-_FOCI = {focus.name: focus for focus in FOCI}
+NUMBERS = st.integers(0, 2**16 - 1)
 
 
 class Inconclusive(AssertionError):
@@ -98,7 +97,7 @@ def run_conformance_test(
 
 
 def conformance_test(factory: Factory, *, settings: settings | None = None) -> Callable[[], None]:
-    """A Hypothesis test of the store, to be bound to a name that pytest collects. Each example is one run of 50 steps.
+    """A Hypothesis test of the store, to be bound to a name that pytest collects. An example is one byte string: a run of 50 steps.
 
     A failure is shrunk by Hypothesis and kept in its example database, so the next session tries it first. Policies are probed
     once, when the test first runs. ``settings``: Hypothesis's; None: those of the active profile, but at least 400 examples (some
@@ -108,15 +107,15 @@ def conformance_test(factory: Factory, *, settings: settings | None = None) -> C
     """
     target = _Target(factory)
 
-    def store_conforms(focus: str, numbers: tuple[int, ...]) -> None:
+    def store_conforms(run: bytes) -> None:
         __tracebackhide__ = True
         with target.door.alarm():
-            failed = walk_numbers(target.door, target.contract, numbers, focus=_FOCI[focus])
+            failed = walk_bytes(target.door, target.contract, run)
         if failed is not None:
             raise AssertionError(target.told(failed))
 
     store_conforms.__name__ = store_conforms.__qualname__ = _identifier(f"{_name(factory)} conforms")  # the database's key
-    drawn = given(focus=st.sampled_from(sorted(_FOCI)), numbers=st.tuples(*[NUMBERS] * STEPS))
+    drawn = given(run=st.binary(min_size=SIZE, max_size=SIZE))
     return _settings(settings or _many_examples())(drawn(store_conforms))
 
 

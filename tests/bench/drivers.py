@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -12,10 +11,10 @@ from rich.console import Console
 
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.drive import Bytes, advance, seeded, walk
-from leasehold.oracle.numbered import LARGEST, STEPS, walk_numbers
 from leasehold.oracle.probe import probe
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.run import BOUND, Execution, Reopen
+from leasehold.oracle.stepwise import SIZE, walk_bytes
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold.stores.memory import MemoryStore
 from leasehold_model.ids import Millis
@@ -24,12 +23,12 @@ from tests.bench.measure import Aim, Rates, interleaved, show_rates
 
 NO_OP = "state machine with one no-op rule"
 SEEDED = "seeded driver"
-NUMBERS = "Hypothesis, numbers"
-BYTES = "Hypothesis, one byte string"
+STEPWISE = "Hypothesis, a byte a step"
+BYTES = "Hypothesis, bytes used up"
 MODEL = "model step alone"
 BYTES_A_RUN = 1024
 
-AIMS = (Aim(SEEDED, NO_OP, 10), Aim(NUMBERS, NO_OP, 3))
+AIMS = (Aim(SEEDED, NO_OP, 10), Aim(STEPWISE, NO_OP, 3))
 
 
 def rates(rounds: int, runs: int) -> Rates:
@@ -41,7 +40,7 @@ def rates(rounds: int, runs: int) -> Rates:
         {
             NO_OP: lambda _: no_op_steps(runs),
             SEEDED: lambda number: seeded_operations(door, contract, range(number * 4 * runs, (number + 1) * 4 * runs)),
-            NUMBERS: lambda _: numbered_operations(door, contract, runs),
+            STEPWISE: lambda _: stepwise_operations(door, contract, runs),
             BYTES: lambda _: byte_operations(door, contract, runs),
             MODEL: lambda _: model_steps(contract, commands),
         },
@@ -82,18 +81,14 @@ def seeded_operations(door: PythonDoor, contract: Contract, seeds: range) -> int
     return coverage.operations
 
 
-def numbered_operations(door: PythonDoor, contract: Contract, examples: int) -> int:
+def stepwise_operations(door: PythonDoor, contract: Contract, examples: int) -> int:
     """Operations of `leasehold.testing.conformance_test`'s runs, Hypothesis's own work included."""
     coverage = Coverage()
 
-    def one(focus: int, numbers: tuple[int, ...]) -> None:
-        assert walk_numbers(door, contract, numbers, coverage, FOCI[focus]) is None
+    def one(run: bytes) -> None:
+        assert walk_bytes(door, contract, run, coverage) is None
 
-    drawn: dict[str, st.SearchStrategy[Any]] = {
-        "focus": st.integers(0, len(FOCI) - 1),
-        "numbers": st.tuples(*[st.integers(0, LARGEST)] * STEPS),
-    }
-    _run(one, drawn, examples)
+    _run(one, SIZE, examples)
     return coverage.operations
 
 
@@ -101,15 +96,15 @@ def byte_operations(door: PythonDoor, contract: Contract, examples: int) -> int:
     """Operations of runs from one byte string each."""
     coverage = Coverage()
 
-    def one(data: bytes) -> None:
-        assert walk(door, contract, Bytes(data), coverage) is None
+    def one(run: bytes) -> None:
+        assert walk(door, contract, Bytes(run), coverage) is None
 
-    _run(one, {"data": st.binary(min_size=BYTES_A_RUN, max_size=BYTES_A_RUN)}, examples)
+    _run(one, BYTES_A_RUN, examples)
     return coverage.operations
 
 
-def _run(test: Callable[..., None], drawn: dict[str, st.SearchStrategy[Any]], examples: int) -> None:
-    _hypothesis(examples)(given(**drawn)(test))()
+def _run(test: Callable[[bytes], None], size: int, examples: int) -> None:
+    _hypothesis(examples)(given(run=st.binary(min_size=size, max_size=size))(test))()
 
 
 def guided_commands(door: PythonDoor, contract: Contract, runs: int) -> list[list[tuple[Command, Millis]]]:

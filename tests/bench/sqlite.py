@@ -132,20 +132,20 @@ def rates(directory: Path, unit: Unit, synchronous: Synchronous, rounds: int, co
 
 
 SECTIONS: tuple[tuple[str, Unit, Synchronous, int, tuple[Aim, ...]], ...] = (
-    ("SQLite commits, synchronous FULL", one_commit, "FULL", 150, (Aim(STORE, BARE, 0.80),)),
-    ("SQLite commits, synchronous NORMAL", one_commit, "NORMAL", 400, (Aim(STORE, BARE, 0.50),)),
+    ("SQLite commits, synchronous FULL", one_commit, "FULL", 40, (Aim(STORE, BARE, 0.80),)),
+    ("SQLite commits, synchronous NORMAL", one_commit, "NORMAL", 120, (Aim(STORE, BARE, 0.50),)),
     (
         "SQLite queue cycles (enqueue, claim, complete by a commit), synchronous FULL",
         one_cycle,
         "FULL",
-        80,
+        20,
         (Aim(STORE, BARE, 0.75), Aim(STORE, PEER, 0.90)),
     ),
-    ("SQLite queue cycles, synchronous NORMAL", one_cycle, "NORMAL", 200, ()),
+    ("SQLite queue cycles, synchronous NORMAL", one_cycle, "NORMAL", 60, ()),
 )
 
 
-def report(console: Console, directory: Path, rounds: int = 9, share: float = 1.0) -> None:
+def report(console: Console, directory: Path, rounds: int = 31, share: float = 1.0) -> None:
     """Print the sections; ``share`` of the usual number of units."""
     for number, (title, unit, synchronous, count, aims) in enumerate(SECTIONS):
         place = directory / f"section-{number}"

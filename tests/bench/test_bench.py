@@ -45,7 +45,7 @@ def test_ratios_are_taken_round_by_round(console: Console) -> None:
 
 def test_drivers(console: Console) -> None:
     drivers.report(console, rounds=1, runs=3)
-    for name in (drivers.NO_OP, drivers.SEEDED, drivers.NUMBERS, drivers.BYTES, drivers.MODEL):
+    for name in (drivers.NO_OP, drivers.SEEDED, drivers.STEPWISE, drivers.BYTES, drivers.MODEL):
         assert name in printed(console)
 
 

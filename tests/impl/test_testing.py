@@ -13,8 +13,8 @@ from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from leasehold.oracle.answers import BrokenTarget
 from leasehold.oracle.coverage import Coverage
-from leasehold.oracle.numbered import LARGEST, Number, walk_numbers
 from leasehold.oracle.python_door import Factory, PythonDoor
+from leasehold.oracle.stepwise import SIZE, Number, walk_bytes
 from leasehold.records import MAX_MS, CommitResult, Fence, Lease, TurnStamp
 from leasehold.store import Clock, SessionExecutionLeaseExpired
 from leasehold.stores.memory import MemoryStore
@@ -169,7 +169,7 @@ def test_hypothesis_finds_and_shrinks(store: Factory, requirement: str) -> None:
     test = seed(1)(conformance_test(store, settings=settings(max_examples=2_000, database=None)))
     text = failing(test)
     assert text.startswith(f"{requirement} is broken")
-    assert steps_of(text) <= 6
+    assert steps_of(text) <= 7
 
 
 def test_settings_are_kept_where_they_make_sense() -> None:
@@ -198,16 +198,26 @@ def test_nothing_is_opened_before_the_test_runs() -> None:
     assert len(opened) < before + 30, "the policies were probed a second time"
 
 
-def test_the_same_numbers_are_the_same_run() -> None:
-    def operations(*numbers: int) -> tuple[int, dict[tuple[str, str], int]]:
-        coverage = Coverage()
-        door = PythonDoor(MemoryStore, "memory")
-        assert walk_numbers(door, Contract(), numbers, coverage) is None
-        return coverage.operations, dict(coverage.outcomes)
+def operations(data: bytes) -> tuple[int, dict[tuple[str, str], int]]:
+    """What a run exercises on a right store."""
+    coverage = Coverage()
+    assert walk_bytes(PythonDoor(MemoryStore, "memory"), Contract(), data, coverage) is None
+    return coverage.operations, dict(coverage.outcomes)
 
-    assert operations(3, 1, LARGEST, 77) == operations(3, 1, LARGEST, 77)
-    assert operations(3, 0, 1, 0, 0) == operations(3, 1)
-    assert operations(3, 1, 2, 4, 5) != operations(3, 1)
+
+def test_a_byte_string_is_a_run() -> None:
+    run = bytes(range(SIZE))
+    assert operations(run) == operations(run)
+    assert operations(run)[0] > SIZE
+    assert operations(run) != operations(b"\x01" + run[1:]), "the first byte chooses the focus"
+    assert operations(run) != operations(run[:1] + b"\x02" + run[2:]), "the second byte makes another run of the same steps"
+
+
+def test_a_zero_leaves_its_step_out_and_the_others_as_they_are() -> None:
+    assert operations(bytes(7)) == operations(bytes(SIZE)) == operations(b"")
+    one, other = b"\0\0" + b"\0\0\x09", b"\0\0" + b"\0\0\x09\0\0\0"
+    assert operations(one) == operations(other)
+    assert operations(one) != operations(b"\0\0" + b"\0\x09"), "but the place matters"
 
 
 def test_zero_draws_the_simplest() -> None:
