@@ -18,7 +18,7 @@ from leasehold.records import ActivePath, Fence, Node, ReplaceFull
 from leasehold.store import Store, VirtualClock
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
-from tests.bench.measure import show_aim
+from tests.bench.measure import show_aim, spread
 from tests.impl.stores.samples import HOUR, SESSION, claim_of, commit_of, draft_of, lease_of
 
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -122,15 +122,16 @@ def report(console: Console, directory: Path, sizes: Sequence[int] = SIZES, roun
     table.add_column("")
     for size in sizes:
         table.add_column(f"{size:,}", justify="right")
-    table.add_column(f"{sizes[-1]:,} to {sizes[0]:,}, min .. max of rounds", justify="right")
+    table.add_column(f"{sizes[-1]:,} to {sizes[0]:,}, median, quartiles", justify="right")
     worst = 0.0
     for kind in ("memory", "sqlite"):
         for name in OPERATIONS:
             rows = [found[kind, name, size] for size in sizes]
             growth = [large / small for large, small in zip(rows[-1], rows[0], strict=True)]
-            worst = max(worst, statistics.median(growth))
+            found_growth = spread(growth)
+            worst = max(worst, found_growth.median)
             cells = [f"{statistics.median(row) * 1e6:,.1f}" for row in rows]
-            ratio = f"{statistics.median(growth):.2f}   {min(growth):.2f} .. {max(growth):.2f}"
+            ratio = f"{found_growth.median:.2f}   {found_growth.low:.2f} .. {found_growth.high:.2f}"
             table.add_row(f"{kind}: {name}", *cells, ratio)
     console.print(table)
     show_aim(console, f"no call takes more than {MOST:g} x as long on {sizes[-1]:,} rows", f"{worst:.2f}", worst <= MOST)

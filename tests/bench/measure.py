@@ -25,16 +25,19 @@ Rates: TypeAlias = dict[str, list[float]]
 
 @frozen
 class Spread:
-    """A median, and the least and the greatest."""
+    """A median, and the first and third quartile: half of the rounds lie between."""
 
     median: float
-    least: float
-    greatest: float
+    low: float
+    high: float
 
 
 def spread(values: Sequence[float]) -> Spread:
     """Of at least one value."""
-    return Spread(statistics.median(values), min(values), max(values))
+    if len(values) == 1:
+        return Spread(values[0], values[0], values[0])
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(median, low, high)
 
 
 def interleaved(contenders: Mapping[str, Work], rounds: int) -> Rates:
@@ -67,16 +70,16 @@ class Aim:
 def show_rates(console: Console, title: str, unit: str, rates: Rates, base: str, aims: Sequence[Aim]) -> None:
     """A table of rates and ratios, with the aims and whether they hold."""
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
-    for heading in ("", f"{unit}/s, median", "min .. max", f"ratio to {base}, median", "min .. max"):
+    for heading in ("", f"{unit}/s, median", "quartiles", f"ratio to {base}, median", "quartiles"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name in rates:
         rate, ratio = spread(rates[name]), ratios(rates, name, base)
         table.add_row(
             name,
             f"{rate.median:,.0f}",
-            f"{rate.least:,.0f} .. {rate.greatest:,.0f}",
+            f"{rate.low:,.0f} .. {rate.high:,.0f}",
             f"{ratio.median:.2f}",
-            f"{ratio.least:.2f} .. {ratio.greatest:.2f}",
+            f"{ratio.low:.2f} .. {ratio.high:.2f}",
         )
     console.print(table)
     for aim in aims:

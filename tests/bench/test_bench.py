@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.bench import drivers, growth, sqlite
-from tests.bench.measure import Aim, interleaved, ratios, show_rates, spread
+from tests.bench.measure import Aim, Spread, interleaved, ratios, show_rates, spread
 
 
 @pytest.fixture
@@ -37,7 +37,8 @@ def test_contenders_take_turns_at_beginning() -> None:
 
 def test_ratios_are_taken_round_by_round(console: Console) -> None:
     rates = {"a": [10.0, 30.0, 20.0], "b": [5.0, 10.0, 40.0]}
-    assert ratios(rates, "a", "b") == spread([2.0, 3.0, 0.5])
+    assert ratios(rates, "a", "b") == spread([2.0, 3.0, 0.5]) == Spread(2.0, 1.25, 2.5)
+    assert spread([4.0]) == Spread(4.0, 4.0, 4.0)
     show_rates(console, "Title", "steps", rates, "b", [Aim("a", "b", 2.0), Aim("a", "b", 2.5)])
     assert "found 2.00: holds" in printed(console)
     assert "found 2.00: missed" in printed(console)
