@@ -356,7 +356,7 @@ def _rendered(*parts: RenderableType) -> str:
     stream = io.StringIO()
     console = printer(stream, WIDTH)
     for part in parts:
-        console.print(part, crop=False)
+        console.print(part, crop=False, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 

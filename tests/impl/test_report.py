@@ -97,7 +97,7 @@ def test_every_reason_for_not_checking_is_given(two_owners: Report) -> None:
 def test_much_that_is_not_checked_is_counted_first_and_named_below() -> None:
     shown = text(checked(Reversed))
     first = flat("\n".join(shown.splitlines()[:6]))
-    assert re.search(r"not checked: \d+ rules, 20 operations \(why: below\)", first)
+    assert re.search(r"not checked: \d+ rules, 20 operations, \d+ policies \(why: below\)", first)
     assert "claim_ready_queued_work" in shown.partition("Not checked ─")[2]
 
 

@@ -135,9 +135,11 @@ def _in_brief(whats: Sequence[str]) -> str:
     if len(whats) <= 8:
         return ", ".join(whats)
     rules, operations = sum(one in STATEMENTS for one in whats), sum(one in OPERATIONS for one in whats)
-    others = [one for one in whats if one not in STATEMENTS and one not in OPERATIONS]
+    points = sum(one.startswith("P-") for one in whats)
+    others = [one for one in whats if one not in STATEMENTS and one not in OPERATIONS and not one.startswith("P-")]
     counts = [_count(rules, "rule", "rules")] if rules else []
     counts += [_count(operations, "operation", "operations")] if operations else []
+    counts += [_count(points, "policy", "policies")] if points else []
     return ", ".join([*counts, *others])
 
 
