@@ -147,7 +147,7 @@ def _parent_flaw(after: tuple[Node, ...], delta: Delta, policies: Policies) -> R
 
 
 def _cyclic(nodes: tuple[Node, ...], policies: Policies) -> bool:
-    """Some parents form a cycle: then one of its nodes has a parent that does not stand before it, and only such nodes are walked."""
+    """Some parents form a cycle: then one of its nodes has a parent that does not stand before it. Only such nodes are walked."""
     for index, node in enumerate(nodes):
         if node.parent != 0 and node_named(nodes[:index], node.parent) is None and _walk(nodes, node.node, policies)[1]:
             return True
