@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -165,9 +166,13 @@ def hangs(clock: Clock) -> MemoryStore:
     return MemoryStore(clock)
 
 
+_OPENED = itertools.count(1)
+
+
 def announced(clock: Clock) -> MemoryStore:
-    """A right store; that it was opened is written into the file that the environment names."""
-    Path(os.environ["ANNOUNCE"]).touch()
+    """A right store; that a few were opened, so that the check has begun, is written into the file that the environment names."""
+    if next(_OPENED) == 60:
+        Path(os.environ["ANNOUNCE"]).touch()
     return MemoryStore(clock)
 
 
