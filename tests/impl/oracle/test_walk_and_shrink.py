@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from leasehold.oracle.answers import Err
-from leasehold.oracle.check import Options, check
+from leasehold.oracle.check import RACES, Options, check, race
 from leasehold.oracle.coverage import Coverage, offered
 from leasehold.oracle.drive import Bytes, advance, seeded, walk
 from leasehold.oracle.findings import investigate
@@ -220,3 +220,30 @@ def test_an_exception_with_a_code_of_the_contract_is_a_refusal() -> None:
     answer = door(OwnErrors).call(0, "renew_session_execution_lease", (Fence("alpha", "ann", "x", 1), 5))
     assert isinstance(answer, Err)
     assert (answer.code, answer.untyped) == ("session_execution_lease_expired", False)
+
+
+class ChecksThenActs(MemoryStore):
+    """Claims a lane in two steps, with nothing but the scheduler between them."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.capabilities = Capabilities(handles=2, concurrent=True)
+        self.holders: dict[str, str] = {}
+
+    def open_handle(self) -> ChecksThenActs:
+        return self
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        if session_id in self.holders:
+            return None
+        token = "".join(chr(97 + number % 26) for number in range(20))
+        self.holders[session_id] = owner_id
+        return Lease(session_id, owner_id, f"{token}-{owner_id}", 1, 0, 1)
+
+
+@pytest.mark.requirement("LEASE-8")
+def test_a_race_is_provoked_without_a_pause_in_the_store() -> None:
+    here = door(ChecksThenActs)
+    assert any(race(here, number) is not None for number in range(4 * RACES))
+    right = door(MemoryStore)
+    assert all(race(right, number) is None for number in range(RACES))
