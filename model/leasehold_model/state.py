@@ -34,6 +34,9 @@ class Fence:
     fencing: FencingToken
 
 
+NO_FENCE = Fence(SessionId(0), OwnerId(0), LeaseToken(0), FencingToken(0))
+
+
 @frozen
 class Lane:
     """A session's execution lane. Token 0: released or never granted; the fencing counter stays."""

@@ -14,7 +14,6 @@ from leasehold_model.ids import (
     AttachmentId,
     BatchId,
     Body,
-    FencingToken,
     LeaseToken,
     Millis,
     NodeId,
@@ -26,13 +25,12 @@ from leasehold_model.ids import (
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 from leasehold_model.queue import Completion
-from leasehold_model.state import NO_PART, Checkpoint, Fence, Node, Part, State, Usage, is_held, lane_of, under_claim
+from leasehold_model.state import NO_FENCE, NO_PART, Checkpoint, Fence, Node, Part, State, Usage, is_held, lane_of, under_claim
 
 if TYPE_CHECKING:
     from leasehold.oracle.walker import Walker
 
 OTHER = SessionId(2)
-NO_FENCE = Fence(SessionId(0), OwnerId(0), LeaseToken(0), FencingToken(0))
 NO_STAMP = TurnStamp(SessionId(0), TurnId(0), TurnHash(0))
 
 

@@ -7,7 +7,6 @@ from attrs import evolve, frozen
 from leasehold.oracle.answers import Door, Hung
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.blame import LARGE
-from leasehold.oracle.relations import NO_FENCE
 from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, execute
 from leasehold.oracle.shrink import REAL_TTL, Shrinker
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
@@ -20,7 +19,7 @@ from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract, Response, initial, step
 from leasehold_model.outcome import Absent, Refused
 from leasehold_model.queue import CancelBatch, Enqueue, ListQueued
-from leasehold_model.state import State
+from leasehold_model.state import NO_FENCE, State
 
 READS = (LoadSession, LoadNode, ListQueued, ListUncommitted, LoadMeta)
 """Commands that only look."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from attrs import evolve
 
-from leasehold.oracle.probe import ANN, LOAD, LONG, NO_FENCE, claim, commit, enqueue, fence, lane
+from leasehold.oracle.probe import ANN, LOAD, LONG, claim, commit, enqueue, fence, lane
 from leasehold.oracle.run import BOUND
 from leasehold_model.claim import AbandonClaim, ClaimByIds, RenewClaim
 from leasehold_model.commit import TurnStamp
@@ -14,6 +14,7 @@ from leasehold_model.ids import BatchId, Body, ClaimId, LeaseToken, MergeKey, Mi
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
+from leasehold_model.state import NO_FENCE
 
 ALL, PENDING = ListQueued(BOUND, False), ListQueued(BOUND, True)
 

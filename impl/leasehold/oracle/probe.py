@@ -35,7 +35,7 @@ from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command, Contract
 from leasehold_model.policy import POINTS, Point, Policies, choose
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
-from leasehold_model.state import NO_PART, Checkpoint, Fence, Node, Part
+from leasehold_model.state import NO_FENCE, NO_PART, Checkpoint, Fence, Node, Part
 
 ANN = OwnerId(1)
 OTHER = SessionId(2)
@@ -63,9 +63,6 @@ def lane(session: SessionId = BOUND, name: int = 1) -> Command:
 def fence(session: SessionId = BOUND, name: int = 1) -> Fence:
     """Her fence."""
     return Fence(session, ANN, LeaseToken(name), FencingToken(1))
-
-
-NO_FENCE = Fence(SessionId(0), OwnerId(0), LeaseToken(0), FencingToken(0))
 
 
 def enqueue(name: int, available: int = 0, source: int = 0) -> Command:

@@ -11,13 +11,11 @@ from attrs import evolve, frozen
 from leasehold.oracle.run import BOUND, Reopen, Run, Step
 from leasehold_model.claim import AbandonClaim, ClaimByIds, Claimed, RenewClaim
 from leasehold_model.commit import EXPECT_NOTHING, CommitState
-from leasehold_model.ids import BatchId, Body, FencingToken, LeaseToken, Millis, OwnerId, SessionId
+from leasehold_model.ids import BatchId, Body, FencingToken, Millis
 from leasehold_model.lease import Leased
 from leasehold_model.machine import Command, Contract, Response, initial, step
 from leasehold_model.queue import CancelBatch, Queued
-from leasehold_model.state import NO_PART, Fence, Part, State
-
-NO_FENCE = Fence(SessionId(0), OwnerId(0), LeaseToken(0), FencingToken(0))
+from leasehold_model.state import NO_FENCE, NO_PART, Fence, Part, State
 
 
 @frozen

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from leasehold.oracle.answers import Door
-from leasehold.oracle.relations import NO_FENCE, Related, related, resolved
+from leasehold.oracle.relations import Related, related, resolved
 from leasehold.oracle.run import START, Failure, Reopen, Run, Step, execute
 from leasehold_model.claim import ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import EXPECT_NOTHING, CommitState, TurnStamp
@@ -17,7 +17,7 @@ from leasehold_model.ids import MergeKey, Millis, NodeId, OwnerId, SessionId, So
 from leasehold_model.lease import RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract
 from leasehold_model.queue import Enqueue
-from leasehold_model.state import NO_PART
+from leasehold_model.state import NO_FENCE, NO_PART
 
 PLAIN_TTL = Millis(60_000)
 REAL_TTL = Millis(7_200_000)

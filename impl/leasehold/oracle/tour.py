@@ -11,7 +11,7 @@ from attrs import evolve
 
 from leasehold.oracle.binding import operation
 from leasehold.oracle.orders import orders
-from leasehold.oracle.probe import ANN, LOAD, LONG, NO_FENCE, OTHER, PATH, claim, commit, enqueue, fence, lane
+from leasehold.oracle.probe import ANN, LOAD, LONG, OTHER, PATH, claim, commit, enqueue, fence, lane
 from leasehold.oracle.run import BOUND, START, Reopen, Run, Step
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
@@ -39,7 +39,7 @@ from leasehold_model.ids import (
 from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
-from leasehold_model.state import NO_PART, Fence, Part, Usage
+from leasehold_model.state import NO_FENCE, NO_PART, Fence, Part, Usage
 
 DEEP = 120
 """Batches that stand before the one that is due."""

@@ -43,7 +43,6 @@ from leasehold_model.state import Batch, Fence, State, is_held, lane_of, under_c
 Take: TypeAlias = Callable[[int], int]
 
 OTHER = SessionId(2)
-NO_FENCE = Fence(SessionId(0), OwnerId(0), LeaseToken(0), FencingToken(0))
 HOUR = 3_600_000
 TTLS = (60_000, 1_000, 10, 60_000, 1, 0, 2 * HOUR, 2**31, 2**32, 2**53, 2**62, MAX_MS, MAX_MS - 1)
 REAL_TTLS = (2 * HOUR, 0, 48 * HOUR, MAX_MS)
