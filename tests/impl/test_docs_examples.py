@@ -80,7 +80,7 @@ def test_the_examples_tests_pass_and_fail_with_the_store(place: Path) -> None:
     done = run(place, *words)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "3 failed" in done.stdout
-    assert done.stdout.count("LAW-3 is broken: ") == 2
+    assert done.stdout.count("LAW-3 is broken: ") >= 2, "both the check and the Hypothesis test name the rule"
     assert "run=b'" in done.stdout, "Hypothesis's failing example"
 
 

@@ -96,7 +96,7 @@ class HangsInTheRace(MemoryStore):
 
     def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
         if session_id.startswith("race"):
-            time.sleep(5)
+            time.sleep(20)
         return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
 
 

@@ -31,7 +31,7 @@ TOUR = 8 * len(FOCI)
 LINGER = 3.0
 """Seconds that a check goes on looking for other broken rules after it last found one."""
 
-RACE_DEADLINE = 10.0
+RACE_DEADLINE = 5.0
 """Seconds that two calls at once may take at least: one may have to wait for the other's lock."""
 
 RACES = 25
