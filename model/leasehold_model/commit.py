@@ -6,7 +6,7 @@ from attrs import evolve, frozen
 
 from leasehold_model.attachment import stamped
 from leasehold_model.decisions import STAMP_CONFLICT, STAMP_REPLAY, revision_agrees, stamp_decision
-from leasehold_model.graph import Delta, applied, delta_flaw
+from leasehold_model.graph import Delta, applied, delta_flaw, replaced
 from leasehold_model.ids import AttachmentId, Body, CheckpointRef, Millis, Name, SessionId, TurnHash, TurnId
 from leasehold_model.outcome import (
     ANY_ERROR,
@@ -109,7 +109,7 @@ def content_flaw(state: State, command: CommitState, now: Millis, policies: Poli
     A flaw that a policy refuses may be noticed before the lease or the revision is looked at: then any error is right.
     """
     completion = completion_flaw(state, command.session, command.completions, now, policies)
-    delta = delta_flaw(state.nodes, command.delta, policies)
+    delta = delta_flaw(state, command.delta, policies)
     checkpoint = checkpoint_flaw(state, command.checkpoint, policies)
     for flaw in (completion, delta, checkpoint):
         if isinstance(flaw, Silent):
@@ -168,7 +168,7 @@ def accepted(state: State, command: CommitState, policies: Policies) -> tuple[St
         bound=command.session,
         head=head,
         nodes=nodes,
-        replaced=state.replaced + len(state.nodes) + len(command.delta.nodes) - len(nodes),
+        replaced=(*state.replaced, *replaced(state.nodes, command.delta)),
         bodies=(*state.bodies, *(part.body for part in parts if part.body != 0 and part.body not in state.bodies)),
         ledger=merged(state.ledger, command.usage),
         stamps=stamps,

@@ -106,9 +106,13 @@ def visible(nodes: tuple[Node, ...], name: NodeId) -> bool:
     return any(node.node == name and not node.tombstoned for node in nodes)
 
 
-def delta_flaw(nodes: tuple[Node, ...], delta: Delta, policies: Policies) -> Refused | Silent | None:
+def delta_flaw(state: State, delta: Delta, policies: Policies) -> Refused | Silent | None:
     """Why a graph delta is refused, or None (GRAPH-8). Any error will do."""
+    nodes = state.nodes
     after = applied(nodes, delta, policies)
+    for node in delta.nodes:
+        if node.node in state.replaced and not visible(nodes, node.node):
+            return Silent("GRAPH-1 does not say whether what was replaced is gone at once or hidden until the vacuum")
     if delta.kind == REPLACE_FULL:
         for index, node in enumerate(delta.nodes):
             if visible(delta.nodes[:index], node.node):
@@ -152,6 +156,14 @@ def _cyclic(nodes: tuple[Node, ...], policies: Policies) -> bool:
         if node.parent != 0 and node_named(nodes[:index], node.parent) is None and _walk(nodes, node.node, policies)[1]:
             return True
     return False
+
+
+def replaced(nodes: tuple[Node, ...], delta: Delta) -> tuple[NodeId, ...]:
+    """The nodes that a delta puts others in the place of."""
+    if delta.kind == REPLACE_FULL:
+        return tuple(node.node for node in nodes)
+    known = (node_named((*nodes, *delta.nodes[:index]), node.node) for index, node in enumerate(delta.nodes))
+    return tuple(node.node for node in known if node is not None)
 
 
 def applied(nodes: tuple[Node, ...], delta: Delta, policies: Policies) -> tuple[Node, ...]:
@@ -263,7 +275,7 @@ def tombstone(state: State, command: Tombstone) -> tuple[State, Done]:
 def vacuum(state: State) -> tuple[State, Vacuumed]:
     """GRAPH-7: an immediate second vacuum removes nothing."""
     kept = tuple(node for node in state.nodes if not node.tombstoned)
-    return evolve(state, nodes=kept, replaced=0), Vacuumed("GRAPH-7", len(state.nodes) - len(kept) + state.replaced)
+    return evolve(state, nodes=kept, replaced=()), Vacuumed("GRAPH-7", len(state.nodes) - len(kept) + len(state.replaced))
 
 
 def collect_garbage(state: State) -> tuple[State, Done]:

@@ -170,12 +170,12 @@ class Entry:
 
 @frozen(kw_only=True)
 class State:
-    """Everything a store holds. ``replaced``: how many nodes went by replacement since the last vacuum (GRAPH-7)."""
+    """Everything a store holds. ``replaced``: which nodes went by replacement since the last vacuum (GRAPH-7)."""
 
     bound: SessionId = SessionId(0)
     head: Head = NO_HEAD
     nodes: tuple[Node, ...] = ()
-    replaced: int = 0
+    replaced: tuple[NodeId, ...] = ()
     bodies: tuple[Body, ...] = ()
     ledger: tuple[Usage, ...] = ()
     stamps: tuple[Stamp, ...] = ()

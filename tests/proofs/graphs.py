@@ -47,6 +47,10 @@ def named(*nodes: Node) -> tuple[Node, ...]:
     return tuple(Node(NodeId(number), node.parent, node.record, node.tombstoned) for number, node in enumerate(nodes, start=1))
 
 
+GONE = tuple(NodeId(number) for number in range(11, 16))
+"""Five nodes that went by replacement."""
+
+
 @proved(
     "GRAPH-4",
     "LAW-13",
@@ -116,12 +120,12 @@ def what_is_hidden_is_hidden_from_every_load(a: Node, b: Node, c: Node, gone: No
     post: True
     """
     nodes = named(a, b, c)
-    state = State(nodes=nodes, head=evolve(NO_HEAD, revision=1), replaced=5)
+    state = State(nodes=nodes, head=evolve(NO_HEAD, revision=1), replaced=GONE)
     hidden, answer = tombstone(state, Tombstone((gone,)))
     left = tuple(node for node in nodes if not node.tombstoned and node.node != gone)
     assert answer == Done("GRAPH-6") and len(hidden.nodes) == 3 and hidden == evolve(state, nodes=hidden.nodes)
     swept, count = vacuum(hidden)
-    assert count == Vacuumed("GRAPH-7", 8 - len(left)) and swept == evolve(state, nodes=left, replaced=0)
+    assert count == Vacuumed("GRAPH-7", 8 - len(left)) and swept == evolve(state, nodes=left, replaced=())
     assert vacuum(swept) == (swept, Vacuumed("GRAPH-7", 0))
     for now in (hidden, swept):
         _, full = load_session(now, LoadSession(True, NodeId(0)), STRICT)
@@ -159,7 +163,7 @@ def an_append_is_accepted_iff_its_id_is_new_and_its_leaf_is_there(a: Node, b: No
     """
     nodes = named(a, b)
     delta = Delta(APPEND, (new,), leaf)
-    flaw = delta_flaw(nodes, delta, STRICT)
+    flaw = delta_flaw(State(nodes=nodes), delta, STRICT)
     seen = [node.node for node in (*nodes, new) if not node.tombstoned]
     if new.node in (1, 2):
         assert flaw == Refused("GRAPH-8", ANY_ERROR)

@@ -142,6 +142,9 @@ class _Check:
                 break
             self._tell("tour")
             self._walk(number, FOCI[number % len(FOCI)])
+        for probed in self.policies:
+            if probed.failure is not None and not self._full() and not self.findings:
+                self._found(probed.failure)
         able, _ = offered(self.door.capabilities)
         number = 0
         while not self._over():
@@ -149,9 +152,6 @@ class _Check:
             number += 1
             focus = FOCI[number % len(FOCI)] if number % 2 else focus_for(self.coverage.thin(able))
             self._walk(self.seed * 1_000_003 + number, focus)
-        for probed in self.policies:
-            if probed.failure is not None and not self._full() and not self.findings:
-                self._found(probed.failure)
 
     # -- parts -----------------------------------------------------------------------------------------------------------
 

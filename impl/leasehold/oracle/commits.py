@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from leasehold.oracle.run import BOUND
+from leasehold.oracle.vocabulary import EMPTY
 from leasehold_model.commit import EXPECT_NOTHING, CommitState, TurnStamp
 from leasehold_model.decisions import live
 from leasehold_model.graph import APPEND, REPLACE_FULL, UNCHANGED, Delta, visible
@@ -47,6 +48,7 @@ def draw(walker: Walker, state: State) -> Command:
     fence = walker.fence(state, session, 3 if flaw == 1 else 1_000) or NO_FENCE
     if flaw == 2:
         fence = NO_FENCE
+    frames = Body(EMPTY) if take(10) == 9 else walker.body()
     return CommitState(
         session=session,
         fence=fence,
@@ -54,8 +56,8 @@ def draw(walker: Walker, state: State) -> Command:
         expected_revision=_expected(walker, state, flaw == 3),
         stamp=_stamp(walker, state, session),
         config=walker.body(),
-        agent_frames=walker.body(),
-        current_frame=Body(1 + take(2)),
+        agent_frames=frames,
+        current_frame=frames if frames == EMPTY else Body(1 + take(2)),
         delta=_delta(walker, state, flaw == 4),
         checkpoint=_checkpoint(walker, state, flaw == 5),
         usage=_usage(walker),
@@ -172,7 +174,7 @@ def _part(walker: Walker, before: Part) -> Part:
         return Part(Body(0), before.body) if kind else Part(before.body, before.body)
     if kind == 3:
         return NO_PART
-    return Part(walker.body(), Body(0))
+    return Part(Body(EMPTY) if walker.take(8) == 7 else walker.body(), Body(0))
 
 
 def _usage(walker: Walker) -> tuple[Usage, ...]:

@@ -29,9 +29,9 @@ from leasehold_model.state import Batch, Checkpoint, Lane, Node
 class _Broken(Exception):
     """Raised inside a comparison, where it fails."""
 
-    def __init__(self, rule: str, where: str, allowed: Any, given: Any) -> None:
+    def __init__(self, rule: str, where: str, allowed: Any, given: Any, also: tuple[str, ...] = ()) -> None:
         super().__init__(rule)
-        self.mismatch = Mismatch(rule, where, _text(allowed), _text(given))
+        self.mismatch = Mismatch(rule, where, _text(allowed), _text(given), also)
 
 
 def judge(binding: Binding, moment: Moment, answer: Answer) -> Mismatch | None:
@@ -147,7 +147,7 @@ def _leased(binding: Binding, moment: Moment, response: Leased, value: records.L
     fresh = lane.token not in binding.tokens
     if not binding.show_token(lane.session, lane.token, value.lease_token):
         allowed = "a token never seen on this lane" if fresh else binding.tokens[lane.token]
-        raise _Broken("LAW-4" if fresh else rule, "lease_token", allowed, value.lease_token)
+        raise _Broken(rule, "lease_token", allowed, value.lease_token, ("LAW-4",) if fresh else ())
     seen = binding.fences.get(lane.session, {})
     if type(value.fencing_token) is not int or not binding.show_fencing(lane.session, lane.fencing, value.fencing_token):
         allowed = str(seen[lane.fencing]) if lane.fencing in seen else f"more than {max(seen.values(), default=0)}"

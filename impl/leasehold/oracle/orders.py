@@ -8,13 +8,14 @@ from attrs import evolve
 
 from leasehold.oracle.probe import ANN, LOAD, LONG, claim, commit, enqueue, fence, lane
 from leasehold.oracle.run import BOUND
+from leasehold.oracle.vocabulary import EMPTY
 from leasehold_model.claim import AbandonClaim, ClaimByIds, RenewClaim
 from leasehold_model.commit import TurnStamp
 from leasehold_model.ids import BatchId, Body, ClaimId, LeaseToken, MergeKey, Millis, Name, OwnerId, SourceKey, TurnHash, TurnId
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
-from leasehold_model.state import NO_FENCE
+from leasehold_model.state import NO_FENCE, Part
 
 ALL, PENDING = ListQueued(BOUND, False), ListQueued(BOUND, True)
 
@@ -47,6 +48,18 @@ def _runs_and_gaps() -> Iterator[list[Command]]:
         _kind(25, after_commit=True, exclusive=True, merge=2),
         *(claim(61 + number) for number in range(5)),
     ]
+    # QUEUE-7: a group is no other kind of key, whatever it is called
+    yield [
+        lane(),
+        _kind(20),
+        _kind(21, merge=4),
+        claim(61),
+        _kind(22, merge=1),
+        _kind(23, merge=5),
+        claim(62),
+        claim(63),
+        claim(64),
+    ]
     # P-JOIN-GAP: the gap is live-claimed
     yield [*three, claim(61, 1), claim(62, 1), AbandonClaim(BOUND, *_of(61, 10)), claim(63)]
     # LAW-4: the first batch's counter is the highest
@@ -70,6 +83,10 @@ def _completions() -> Iterator[list[Command]]:
     done = Completion(BOUND, *_of(61, 10))
     yield [*three, claim(61, 1), commit(30, completions=(evolve(done, batches=(BatchId(11),)),)), ALL]  # another batch is named
     yield [lane(), enqueue(10, source=1), claim(61), commit(30, completions=(done,)), enqueue(11, source=1)]  # P-SOURCE-KEY-REUSE
+    # P-COMPLETE-SUBSET: what is left of a claim can be given back
+    yield [*three, claim(61, 2), commit(30, completions=(done,)), AbandonClaim(BOUND, *_of(61, 10, 11)), PENDING]
+    # COMMIT-10: an empty body is a body
+    yield [lane(), commit(30, tool_state=Part(Body(EMPTY), Body(0))), LOAD, commit(31, tool_state=Part(Body(0), Body(EMPTY))), LOAD]
     stamped = evolve(commit(30), stamp=TurnStamp(BOUND, TurnId(1), TurnHash(1)))
     again = evolve(stamped, release=fence(), fence=NO_FENCE, name=Name(32))
     yield [

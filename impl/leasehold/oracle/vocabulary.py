@@ -10,6 +10,9 @@ from leasehold.records import Json
 from leasehold_model import ids
 from leasehold_model.state import Node, Usage
 
+EMPTY = 10_001
+"""The payload that is empty: what careless stores take for absent."""
+
 _SESSIONS = ("", "alpha", "beta", "gamma", "delta")
 _OWNERS = ("", "ann", "bob", "cyd", "dan")
 
@@ -43,6 +46,8 @@ def merge_key(number: int) -> records.MergeKey:
     """A merge key."""
     if number == ids.NEVER:
         return "never"
+    if number in (4, 5):  # groups that are called as the other keys are
+        return records.Group("never" if number == 4 else "payload_default")
     return "payload_default" if number == ids.PAYLOAD_DEFAULT else records.Group(f"group-{number}")
 
 
@@ -109,7 +114,9 @@ def config(body: int) -> Json:
 
 @cache
 def agent_frames(body: int) -> tuple[Json, ...]:
-    """A session's agent frames: one or two."""
+    """A session's agent frames: one, two or none."""
+    if body == EMPTY:
+        return ()
     first = {
         "frame_id": "frame-1",
         "session_id": session(1),
@@ -131,6 +138,8 @@ def agent_frames(body: int) -> tuple[Json, ...]:
 @cache
 def current_frame(body: int) -> str:
     """The id of the current agent frame."""
+    if body == EMPTY:
+        return ""
     return "frame-1" if body % 2 else "frame-2"
 
 
@@ -144,6 +153,8 @@ def turn_state(body: int) -> Json:
 @cache
 def tool_state(body: int) -> Json:
     """A tool state."""
+    if body == EMPTY:
+        return {}
     return {"generation": body, "tools": [f"tool-{body}"]} if body else None
 
 
@@ -156,6 +167,8 @@ def plugin_snapshot(body: int) -> Json:
 @cache
 def execution_state(body: int) -> bytes | None:
     """An execution state: any bytes."""
+    if body == EMPTY:
+        return b""
     return bytes((0, 255, body % 256)) + f"vm-{body}".encode() if body else None
 
 
@@ -204,7 +217,7 @@ def meta(body: int) -> records.SessionMeta:
         session_name=f"name {body}",
         created_at=f"2026-06-02T00:{body % 60:02d}:00Z",
         model=f"model-{body}",
-        cwd=f"/home/someone/{body}" if body % 3 else None,
+        cwd=(None, f"/home/someone/{body}", "")[body % 3],
         relation={"kind": "root"} if body % 2 else {"kind": "child", "parent_session_id": f"parent-{body}"},
     )
 

@@ -411,7 +411,7 @@ class Walker:
         source = (0, 0, 1 + take(3), 1 + take(3), 100 + take(2), 200 + take(2))[take(6)]
         session = BOUND if source in {100, 101} else self.any_session()
         joins = take(4) > 0
-        merge = (0, 2, 2, 3, 1)[take(5)]
+        merge = (0, 2, 2, 3, 1, 2, 4, 5)[take(8)]
         available = (0, 0, 0, self.now, self.now + (1, 1_000, 60_000)[take(3)], self._far())[take(6)]
         if self.real:
             available = (0, 0, 0, self._far())[take(4)]

@@ -161,8 +161,9 @@ def _show_finding(console: Console, violation: Violation, title: str, report: Re
         return
     case = case_of(finding, report.target, report.capabilities, report.contract)
     replay = shlex.join(["leasehold", "replay", str(violation.case), report.target])
-    console.print(Text("\nRun it again, or paste it as a test:", "dim"))
-    for line in (replay, "", *as_pytest(case, violation.case).splitlines()):
+    pasted = [] if report.target.startswith("cmd:") else ["", *as_pytest(case, violation.case).splitlines()]
+    console.print(Text("\nRun it again, or paste it as a test:" if pasted else "\nRun it again:", "dim"))
+    for line in (replay, *pasted):
         console.print(Text(line), soft_wrap=True)  # to be copied, so it is never broken
 
 

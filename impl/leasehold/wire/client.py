@@ -163,7 +163,6 @@ class WireDoor:
             raise self._broken("hello was not answered with ok and an object")
         if value.get("protocol") not in range(PROTOCOL["min"], PROTOCOL["max"] + 1):
             raise self._broken(f"the adapter speaks protocol {value.get('protocol')!r}; {PROTOCOL['min']} is spoken here")
-        self.name = f"{value.get('name', self.name)} {value.get('version', '')}".strip()
         return value
 
     def _open(self, handle: int) -> None:
