@@ -190,6 +190,10 @@ def _by_experiment(door: Door, contract: Contract, failure: Failure, past: list[
         if _passes(door, contract, (*alone, last)):
             return "LAW-9"
     for one in reversed(past):
+        if isinstance(one.command, CommitState) and one.command.completions and isinstance(last.action, RenewClaim | AbandonClaim):
+            kept = evolve(failure.steps[one.index], action=evolve(one.command, completions=()))
+            if _passes(door, contract, (*failure.steps[: one.index], kept, *failure.steps[one.index + 1 :])):
+                return "COMMIT-8"  # it completed more than it named
         if one.after.lanes == one.before.lanes:
             continue
         blamed = _release_rule(door, contract, failure, one)

@@ -82,6 +82,7 @@ def _completions() -> Iterator[list[Command]]:
     three = [lane(), enqueue(10), enqueue(11), enqueue(12)]
     done = Completion(BOUND, *_of(61, 10))
     yield [*three, claim(61, 1), commit(30, completions=(evolve(done, batches=(BatchId(11),)),)), ALL]  # another batch is named
+    yield [*three, claim(61, 1), claim(62, 1), commit(30, completions=(done,)), ALL, PENDING]  # the other claim's batch stays
     yield [lane(), enqueue(10, source=1), claim(61), commit(30, completions=(done,)), enqueue(11, source=1)]  # P-SOURCE-KEY-REUSE
     # P-COMPLETE-SUBSET: what is left of a claim can be given back
     yield [*three, claim(61, 2), commit(30, completions=(done,)), AbandonClaim(BOUND, *_of(61, 10, 11)), PENDING]
