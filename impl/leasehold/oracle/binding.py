@@ -330,9 +330,6 @@ def operation(command: Command) -> str:
     return OPERATION[type(command)]
 
 
-PART_KINDS = ("tool_state", "plugin_snapshot", "execution_state")
-
-
 def parts(checkpoint: Checkpoint) -> itertools.chain[tuple[str, Part]]:
     """The three parts of a checkpoint, with their kinds."""
     return itertools.chain(

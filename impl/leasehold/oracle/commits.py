@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from leasehold.oracle.run import BOUND
+from leasehold.oracle.run import BOUND, OTHER
 from leasehold.oracle.vocabulary import EMPTY
 from leasehold_model.commit import EXPECT_NOTHING, CommitState, TurnStamp
 from leasehold_model.decisions import live
@@ -31,7 +31,6 @@ from leasehold_model.state import NO_FENCE, NO_PART, Checkpoint, Fence, Node, Pa
 if TYPE_CHECKING:
     from leasehold.oracle.walker import Walker
 
-OTHER = SessionId(2)
 NO_STAMP = TurnStamp(SessionId(0), TurnId(0), TurnHash(0))
 
 

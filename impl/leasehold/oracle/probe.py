@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from leasehold.oracle.answers import Door, Hung, Skip
 from leasehold.oracle.binding import Unbound
-from leasehold.oracle.run import BOUND, START, Execution, Failure, Indefinite, Silence, Step, failure
+from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Silence, Step, failure
 from leasehold_model.attachment import ListUncommitted, RecordIntent
 from leasehold_model.claim import AbandonClaim, ClaimReady, RenewClaim
 from leasehold_model.commit import EXPECT_NOTHING, CommitState, TurnStamp
@@ -38,7 +38,6 @@ from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
 from leasehold_model.state import NO_FENCE, NO_PART, Checkpoint, Fence, Node, Part
 
 ANN = OwnerId(1)
-OTHER = SessionId(2)
 LONG = Millis(7_200_000)
 FAR = Millis(4_102_444_800_000)
 CLAIM = 50

@@ -25,6 +25,9 @@ START = 1_700_000_000_000
 BOUND = SessionId(1)
 """The session that a store under test is made for."""
 
+OTHER = SessionId(2)
+"""Another session, with a lane and a queue in the same store."""
+
 RETRIES = 5
 """How often a call that was refused as contended is repeated unchanged before the refusal is judged."""
 

@@ -11,8 +11,8 @@ from attrs import evolve
 
 from leasehold.oracle.binding import operation
 from leasehold.oracle.orders import orders
-from leasehold.oracle.probe import ANN, LOAD, LONG, OTHER, PATH, claim, commit, enqueue, fence, lane
-from leasehold.oracle.run import BOUND, START, Reopen, Run, Step
+from leasehold.oracle.probe import ANN, LOAD, LONG, PATH, claim, commit, enqueue, fence, lane
+from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Run, Step
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim

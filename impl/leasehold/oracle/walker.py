@@ -13,7 +13,7 @@ from typing import TypeAlias
 from attrs import evolve, frozen
 
 from leasehold.oracle import commits
-from leasehold.oracle.run import BOUND, START, Reopen, Step
+from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Step
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim, select
@@ -42,7 +42,6 @@ from leasehold_model.state import Batch, Fence, State, is_held, lane_of, under_c
 
 Take: TypeAlias = Callable[[int], int]
 
-OTHER = SessionId(2)
 HOUR = 3_600_000
 TTLS = (60_000, 1_000, 10, 60_000, 1, 0, 2 * HOUR, 2**31, 2**32, 2**53, 2**62, MAX_MS, MAX_MS - 1)
 REAL_TTLS = (2 * HOUR, 0, 48 * HOUR, MAX_MS)
