@@ -6,10 +6,10 @@ BIN    := .venv/bin
 UV     := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: reference help check test lint prove bench setup lock clean
+.PHONY: reference screenshot corpus vectors help check test lint prove bench grade setup lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 check: setup ## check the SQLite store against the model, and show the report
 	@$(BIN)/leasehold check sqlite
@@ -29,12 +29,24 @@ prove: setup ## CrossHair: which properties are confirmed over all paths
 bench: setup ## the benchmarks, one interleaved run
 	@$(BIN)/python -m tests.bench
 
+grade: setup ## every liar by every way of testing, into docs/grading.md (about 40 minutes)
+	@$(BIN)/python -m tests.grade
+
 setup: ## only the set-up: .venv made, or brought up to date
 	@"$(PYTHON)" tools/make_venv.py
 
 reference: setup ## generate docs/reference.md, specs/requirements.json and docs/finding.svg anew
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.picture
+
+corpus: setup ## a regression case for each liar that has none; ANEW=--anew makes all anew
+	@$(BIN)/python -m tools.corpus $(ANEW)
+
+vectors: setup ## generate the conformance vectors below specs/ anew
+	@$(BIN)/python -m tools.vectors
+
+screenshot: setup ## draw docs/report.png anew; needs Chromium, or root on Debian
+	@$(BIN)/python -m tools.screenshot
 
 lock: ## resolve the dependencies anew into requirements.lock
 	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \

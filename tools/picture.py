@@ -21,7 +21,7 @@ def main() -> None:
     liar = next(one for one in LIARS if one.name == NAME)
     door = PythonDoor(liar.factory(), "python:yourstore:factory")
     with door.alarm():
-        report = check(door, Options(budget=20, seed=1, max_findings=1))
+        report = check(door, Options(budget=20, seed=1, max_findings=1, corpus=False))
     finding = report.findings[0]
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True)
     console.print(

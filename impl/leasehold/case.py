@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -16,16 +17,18 @@ import attrs
 from attrs import field, frozen
 
 from leasehold import __version__
-from leasehold.oracle.answers import Answer, Door, Err, Hung, Ok, Skip, Unknown
+from leasehold.oracle.answers import Answer, Door, Err, Hung, Misshapen, Ok, Skip, Unknown
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.check import RACES, RaceFinding, race, smoke
 from leasehold.oracle.findings import Finding, name_rule
+from leasehold.oracle.fitting import fit
 from leasehold.oracle.probe import Probed, probe
 from leasehold.oracle.run import Execution, Indefinite, Reopen, Run, Silence, Step, failure
+from leasehold.oracle.vocabulary import canonical
 from leasehold.records import Json
 from leasehold.report.story import Line, tell
 from leasehold.report.words import Words, brief
-from leasehold.store import Capabilities
+from leasehold.store import OPERATIONS, Capabilities
 from leasehold.wire.codec import ShapeError, encode_args, encode_result
 from leasehold_model.machine import Command, Contract
 from leasehold_model.policy import POINTS, SEED, Policies, choose, option
@@ -66,6 +69,12 @@ class Case:
     def commands(self) -> int:
         """Store operations of the run."""
         return sum(not isinstance(one.action, Reopen) for one in self.steps)
+
+    @property
+    def lost(self) -> bool:
+        """Answers got lost in the run, and had to."""
+        answers = [one.get("answer") for one in self.shown]
+        return any(isinstance(answer, dict) and "unknown" in answer for answer in answers)
 
     @property
     def contract(self) -> Contract:
@@ -112,13 +121,14 @@ def message(finding: Finding) -> str:
 
 
 def _capabilities(capabilities: Capabilities) -> dict[str, Json]:
-    return {**attrs.asdict(capabilities, recurse=False), "ops": sorted(capabilities.ops)}
+    declared = {name: value for name, value in attrs.asdict(capabilities, recurse=False).items() if name != "ops"}
+    return {**declared, "not_offered": [op for op in OPERATIONS if op not in capabilities.ops]}
 
 
 def _shown(line: Line) -> dict[str, Json]:
     if not line.op:
         return {"op": "reopen"}
-    return {"op": line.op, "args": _args(line), "answer": _answer(line.op, line.answer)}
+    return {"op": line.op, "args": canonical(_args(line)), "answer": canonical(_answer(line.op, line.answer))}
 
 
 def _args(line: Line) -> Json:
@@ -141,6 +151,8 @@ def _answer(op: str, answer: Answer | None) -> Json:
             if untyped:
                 return {"raised": text}
             return {"err": {"code": code, "message": text, **{name: _plain(value) for name, value in details.items()}}}
+        case Misshapen(value, why):
+            return {"misshapen": brief(value), "because": why}
         case Hung(seconds):
             return {"hung": seconds}
         case Skip(reason):
@@ -164,6 +176,7 @@ def to_json(case: Case) -> dict[str, Json]:
     return {
         "format": FORMAT,
         "leasehold": case.leasehold,
+        "edition": SEED.name,
         "requirement": case.requirement,
         "statement": STATEMENTS.get(case.requirement, ""),
         "also": list(case.also),
@@ -171,7 +184,11 @@ def to_json(case: Case) -> dict[str, Json]:
         "kind": case.kind,
         "target": case.target,
         "capabilities": dict(case.capabilities),
-        "policies": {point.id: option(case.policies, point) for point in POINTS},
+        "policies": {
+            point.id: option(case.policies, point)
+            for point in POINTS
+            if option(case.policies, point) != option(SEED.recommended, point)
+        },
         "manifest": case.manifest,
         "steps": steps,
         "mismatch": None if case.mismatch is None else dict(case.mismatch),
@@ -185,8 +202,42 @@ def save(case: Case, directory: Path) -> Path:
     digest = hashlib.sha256(run.encode()).hexdigest()
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{case.requirement}-{digest[:4]}.json"
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(laid_out(value), encoding="utf-8")
     return path
+
+
+WIDTH = 120
+"""Columns within which a value of a saved file stands on one line."""
+
+
+SHORT = 50
+"""Columns up to which a member that is no word or number may share a line with others."""
+
+
+def laid_out(value: Json) -> str:
+    """A value as JSON to be read: what fits on a line stands on one, words and numbers fill lines, the rest is indented."""
+    return _laid_out(value, "", 0) + "\n"
+
+
+def _laid_out(value: Json, indent: str, taken: int) -> str:
+    plain = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(indent) + taken + len(plain) <= WIDTH:
+        return plain
+    inner = indent + " "
+    members = value.items() if isinstance(value, dict) else (("", member) for member in value)
+    lines: list[str] = []
+    fills = False
+    for name, member in members:
+        named = json.dumps(name, ensure_ascii=False) + ": " if isinstance(value, dict) else ""
+        text = named + _laid_out(member, inner, len(named) + 1)
+        short = not isinstance(member, dict | list) or (isinstance(value, dict) and len(text) <= SHORT)
+        if short and fills and len(inner) + len(lines[-1]) + len(text) + 3 <= WIDTH:
+            lines[-1] += ", " + text
+        else:
+            lines.append(text)
+        fills = short
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n{inner}" + f",\n{inner}".join(lines) + f"\n{indent}{closing}"
 
 
 # -- loading ---------------------------------------------------------------------------------------------------------------------
@@ -223,6 +274,8 @@ def _case(value: Json) -> Case:
         raise ShapeError(
             "format", f"{value['format']!r} cannot be read: leasehold {__version__} reads {FORMAT}. Use leasehold {made}."
         )
+    if value.get("edition", SEED.name) != SEED.name:
+        raise ShapeError("edition", f"{value['edition']!r} is not known: leasehold {__version__} has the edition {SEED.name}")
     kind = value.get("kind", "run")
     if kind not in get_args(Kind):
         raise ShapeError("kind", f"one of {', '.join(get_args(Kind))} was expected, got {kind!r}")
@@ -313,29 +366,76 @@ def _decode(kind: Any, value: Json, path: str) -> Any:
 def _decode_record(kind: Any, value: Json, path: str) -> Any:
     if not isinstance(value, dict):
         raise ShapeError(path, f"an object was expected, got {brief(value)}")
-    hints = get_type_hints(kind)
-    names = [one.name for one in attrs.fields(kind)]
+    hints = _members(kind)
     for name in value:
-        if name not in names:
+        if name not in hints:
             raise ShapeError(f"{path}.{name}", f"unknown member of {kind.__name__}")
-    for name in names:
+    for name in hints:
         if name not in value:
             raise ShapeError(f"{path}.{name}", "this member is required and missing")
-    return kind(**{name: _decode(hints[name], value[name], f"{path}.{name}") for name in names})
+    return kind(**{name: _decode(hint, value[name], f"{path}.{name}") for name, hint in hints.items()})
+
+
+@cache
+def _members(kind: Any) -> dict[str, Any]:
+    """A record's members in order, with their types."""
+    hints = get_type_hints(kind)
+    return {one.name: hints[one.name] for one in attrs.fields(kind)}
 
 
 # -- running again ---------------------------------------------------------------------------------------------------------------
 
 
+MANY_TRIES = 500
+"""How often a run in which answers have to get lost is tried: the right ones have to, and each rarely does."""
+
+FEW_TRIES = 25
+"""How often it is tried on a store that seems to lose none."""
+
+
 @frozen(kw_only=True)
 class Replayed:
-    """What became of a case on a target. ``finding``: what it breaks now. ``differing``: where the target is not as it was."""
+    """What became of a case on a target. ``finding``: what it breaks now. ``notes``: which steps were not as they were, and why.
+
+    ``differing``: where the target's policies or manifest are not those of the store that the case was made on.
+    """
 
     case: Case
     verdict: Verdict
     finding: Finding | RaceFinding | None = None
     notes: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """The verdict is not the recorded one: another rule is broken now, or none."""
+        return self.finding is None or self.finding.requirement != self.case.requirement
+
+    @property
+    def change(self) -> str:
+        """What was recorded, what is seen here, and what may be the reason if it is not the same."""
+        was = f"Was {self.case.requirement}, broken by {self.case.target or 'a store that is not named'}"
+        if not self.changed:
+            return f"{was}; the same rule is broken here"
+        if self.verdict == "conforms":
+            return f"{was}; conforms here"
+        if self.finding is not None:
+            return f"{was}; another rule is broken here, because {self.because}"
+        return f"{was}; says nothing here, because {self.because}"
+
+    @property
+    def because(self) -> str:
+        """Why the verdict is another one, where it is no better."""
+        if not self.changed or self.verdict == "conforms":
+            return ""
+        reasons = [f"policies differ: {', '.join(self.differing)}"] if self.differing else []
+        return "; ".join((*reasons, *self.notes) or self._judged_otherwise())
+
+    def _judged_otherwise(self) -> tuple[str, ...]:
+        step = (self.case.mismatch or {}).get("step")
+        if isinstance(self.finding, Finding) and step not in (None, len(self.finding.failure.steps)):
+            return (f"step {len(self.finding.failure.steps)} is answered wrongly here, not step {step}",)
+        return ("the store answers otherwise",)
 
 
 def prepare(door: Door) -> tuple[Contract, list[Probed]]:
@@ -357,15 +457,25 @@ def replay(case: Case, door: Door, contract: Contract) -> Replayed:
     if case.kind != "run":
         found = _again(case, door)
         return Replayed(case=case, verdict="violates" if found else "conforms", finding=found, differing=differing)
-    finding, notes = _run_again(case, door, contract)
+    finding, notes, lost = _run_again(case, door, contract)
+    for number in range(MANY_TRIES if case.lost else 0):  # the right answers have to get lost again, if any do
+        if finding is not None or not (lost or number < FEW_TRIES):
+            break
+        finding, notes, lost_now = _run_again(case, door, contract)
+        lost = lost or lost_now
     verdict: Verdict = "violates" if finding else "inconclusive" if notes else "conforms"
     return Replayed(case=case, verdict=verdict, finding=finding, notes=notes, differing=differing)
 
 
-def _run_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | None, tuple[str, ...]]:
+def _run_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | None, tuple[str, ...], bool]:
+    """What the run breaks, what was not as in the case, and whether answers got lost."""
     execution = Execution(door, contract)
     notes = []
-    for number, one in enumerate(case.steps, start=1):
+    for number, saved in enumerate(case.steps, start=1):
+        one, unlike = fit(saved, case.steps[0].at, door.capabilities)
+        notes += [f"step {number} {unlike}"] if unlike else []
+        if one is None:
+            continue
         try:
             wrong = execution.do(one)
         except Unbound as unbound:
@@ -377,14 +487,16 @@ def _run_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | No
         except Indefinite as indefinite:
             notes.append(f"step {number} was answered indefinitely: {indefinite}")
             break
-        answer = execution.answers[-1]
         if wrong is not None:
             failed = failure(execution, wrong)
             rule, also = name_rule(door, contract, failed)
-            return Finding(rule, also, failed, confirmed=True), ()
+            return Finding(rule, also, failed, confirmed=True), tuple(notes), failed.lost
+        answer = execution.answers[-1]
         if isinstance(answer, Skip):
             notes.append(f"step {number} is not offered: {answer.reason}")
-    return None, tuple(notes)
+        elif isinstance(answer, Unknown):
+            notes.append(f"step {number} was answered indefinitely: {answer.message}")
+    return None, tuple(notes), any(isinstance(answer, Unknown) for answer in execution.answers)
 
 
 def _again(case: Case, door: Door) -> RaceFinding | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import secrets
 import shlex
 import signal
@@ -12,22 +11,30 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from leasehold import __version__
 from leasehold.case import DIRECTORY, CaseError, Replayed, case_of, load, prepare, replay, save
+from leasehold.deviations import EVERYTHING, Problem, Register, RegisterError, refusal, rewritten, settle
+from leasehold.duration import seconds
+from leasehold.items import read_register, write_register
+from leasehold.matrix import compare
 from leasehold.oracle.answers import BrokenTarget
 from leasehold.oracle.check import Options, RaceFinding, Report, check
 from leasehold.oracle.findings import Finding
-from leasehold.report.json import Violation, broken_json, check_json, probe_json, replay_json
+from leasehold.report.html import broken_html, check_html
+from leasehold.report.json import Violation, broken_json, check_json, deviations_json, probe_json, replay_json
+from leasehold.report.junit import broken_junit, check_junit
+from leasehold.report.markdown import broken_markdown, check_markdown
+from leasehold.report.matrix import matrix_html, matrix_json, show_matrix
 from leasehold.report.progress import Progress
 from leasehold.report.spec import read_source, show_spec, spec_json, spec_markdown
 from leasehold.report.text import Asked, close_output, printer, show, show_broken, show_probe, show_replayed
-from leasehold.targets import DEADLINE, REPLY_DEADLINE, TargetError, open_target
+from leasehold.targets import DEADLINE, REPLY_DEADLINE, TargetError, open_factory, open_target
 from leasehold.wire.server import serve
 
 CONFORMS, VIOLATES, INCONCLUSIVE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
@@ -49,7 +56,7 @@ class _Commands(click.Group):
         except click.ClickException as error:
             error.show()
             code = USAGE
-        except (TargetError, CaseError) as error:
+        except (TargetError, CaseError, RegisterError) as error:
             click.echo(f"Error: {error}", err=True)
             code = USAGE
         except BrokenTarget as error:
@@ -62,6 +69,7 @@ class _Commands(click.Group):
             traceback.print_exc()
             click.echo("leasehold itself failed, which says nothing about the store. Please report the lines above.", err=True)
             code = BROKEN
+        signal.setitimer(signal.ITIMER_REAL, 0)  # an interruption in the wrong moment may have left the deadline's alarm on
         sys.exit(code)
 
 
@@ -80,18 +88,15 @@ class _Duration(click.ParamType[float]):
     """A time: 20s, 5m, 1h, or a number of seconds."""
 
     name = "TIME"
-    _form = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
-    _units: ClassVar = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The seconds."""
         if isinstance(value, float):
             return value
-        match = self._form.fullmatch(str(value))
-        seconds = float(match[1]) * self._units[match[2]] if match else 0.0
-        if seconds <= 0:
-            self.fail(f"{value!r} is no time above 0. Write 20s, 5m, or a number of seconds.", param, ctx)
-        return seconds
+        try:
+            return seconds(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class _OutputFile(click.ParamType[str]):
@@ -110,6 +115,14 @@ class _OutputFile(click.ParamType[str]):
 
 _json = click.option(
     "--json", "json_file", type=_OutputFile(), help="Write the report as JSON; - for standard output, and then nothing else."
+)
+_junit = click.option("--junit", "junit_file", type=_OutputFile(), help="Write the report as JUnit XML; - likewise.")
+_html = click.option("--html", "html_file", type=_OutputFile(), help="Write the report as one HTML page; - likewise.")
+_markdown = click.option(
+    "--markdown",
+    "markdown_file",
+    type=_OutputFile(),
+    help="Add the report as Markdown to the end of FILE, such as $GITHUB_STEP_SUMMARY; - likewise.",
 )
 _deadline = click.option(
     "--deadline",
@@ -146,6 +159,9 @@ def main() -> None:
 @click.option("--budget", type=_Duration(), default=60.0, help="How long to look: 20s, 5m, 90. Default 60s.")
 @click.option("--seed", type=click.IntRange(min=0), help="Where the random runs start. Fresh by default, and printed.")
 @_json
+@_junit
+@_html
+@_markdown
 @click.option(
     "--cases",
     type=click.Path(file_okay=False, path_type=Path),
@@ -155,15 +171,27 @@ def main() -> None:
 )
 @click.option("--require", type=click.Choice(["recommended"]), help="recommended: an option that is not recommended fails too.")
 @click.option("--max-findings", type=click.IntRange(min=1), default=5, show_default=True, help="Stop after so many broken rules.")
+@click.option(
+    "--deviations",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Known deviations with their reasons (TOML). Seen as recorded they don't fail; gone, changed or without a reason they do.",
+)
+@click.option("--fix-deviations", is_flag=True, help="Rewrite the file of --deviations to what this check sees.")
 @_deadline
 def check_command(
     target: str,
     budget: float,
     seed: int | None,
     json_file: str | None,
+    junit_file: str | None,
+    html_file: str | None,
+    markdown_file: str | None,
     cases: Path,
     require: str | None,
     max_findings: int,
+    deviations: Path | None,
+    fix_deviations: bool,
     deadline: float | None,
 ) -> int:
     """Check a store: does it keep the contract?
@@ -175,34 +203,64 @@ def check_command(
     Examples:
       leasehold check memory --budget 20s
       leasehold check python:myapp.stores:open_store --json report.json
+      leasehold check sqlite --html report.html --junit report.xml
       leasehold check --budget 20s -- ./my-adapter --in-memory
     """
     started = time.monotonic()
     seed = secrets.randbelow(2**32) if seed is None else seed
-    options = Options(budget=budget, seed=seed, max_findings=max_findings, require_recommended=require is not None)
+    if fix_deviations and deviations is None:
+        raise click.UsageError("--fix-deviations rewrites the file of --deviations: name it.")
+    register = Register("") if deviations is None else read_register(deviations, missing_is_empty=fix_deviations)
+    known = EVERYTHING if fix_deviations else register.requirements
+    recommended = require is not None
+    options = Options(budget=budget, seed=seed, max_findings=max_findings, require_recommended=recommended, known=known)
     out = sys.stdout
+    files = {"--json": json_file, "--junit": junit_file, "--html": html_file, "--markdown": markdown_file}
+    to_out = _on_standard_output(files)
+    again = _again(target, options, deadline, cases, deviations)
     try:
         with _prints_to_stderr(), open_target(target, deadline) as door, Progress(sys.stderr, budget) as progress:
             report = check(door, options, progress)
     except BrokenTarget as broken:
+        why, seconds = str(broken), time.monotonic() - started
         if json_file:
-            _write_json(json_file, broken_json(target, str(broken), time.monotonic() - started, seed), out)
-        show_broken(printer(sys.stderr if json_file == STANDARD_OUTPUT else out), target, str(broken))
+            _write_json(json_file, broken_json(target, why, seconds, seed), out)
+        if junit_file:
+            _write_text(junit_file, broken_junit(target, why, seconds, seed, again), out)
+        if html_file:
+            _write_text(html_file, broken_html(target, why, seconds, seed, again), out)
+        if markdown_file:
+            _write_text(markdown_file, broken_markdown(target, why, again), out, add=True)
+        show_broken(printer(sys.stderr if to_out else out), target, why)
         return BROKEN
+    if deviations is not None and fix_deviations:
+        click.echo(_fixed(deviations, register, report, recommended=recommended), err=True)
+    settled = settle(register, report, recommended=recommended)
+    report = settled.report
     violations = _saved(report, cases)
+    asked = Asked(command=again, recommended=recommended, max_findings=max_findings)
     if json_file:
-        _write_json(json_file, check_json(report, violations, recommended=options.require_recommended), out)
-    if json_file == STANDARD_OUTPUT:
+        value = check_json(report, violations, recommended=recommended)
+        if deviations is not None:
+            value["deviations"] = deviations_json([entry for entry, _ in settled.known])
+        _write_json(json_file, value, out)
+    if junit_file:
+        _write_text(junit_file, check_junit(report, violations, asked), out)
+    if html_file:
+        _write_text(html_file, check_html(report, violations, asked), out)
+    if markdown_file:
+        _write_text(markdown_file, check_markdown(report, violations, asked), out, add=True)
+    if to_out:
         click.echo(f"{report.verdict}: {target}, seed {seed}", err=True)
     else:
-        again = _again(target, options, deadline, cases)
-        show(
-            printer(out),
-            report,
-            violations,
-            Asked(command=again, recommended=options.require_recommended, max_findings=max_findings),
-        )
+        show(printer(out), report, violations, asked)
     return INTERRUPTED if report.interrupted else EXIT_CODES[report.verdict]
+
+
+def _fixed(path: Path, register: Register, report: Report, *, recommended: bool) -> str:
+    """Rewrite the register, or say why not."""
+    why = refusal(report)
+    return f"{path}: not rewritten: {why}" if why else write_register(path, rewritten(register, report, recommended=recommended))
 
 
 def _saved(report: Report, cases: Path) -> list[Violation]:
@@ -212,14 +270,15 @@ def _saved(report: Report, cases: Path) -> list[Violation]:
     for finding in findings:
         path: Path | None = None
         try:
-            path = save(case_of(finding, report.target, report.capabilities, report.contract), cases)
+            if not isinstance(finding, Problem):
+                path = save(case_of(finding, report.target, report.capabilities, report.contract), cases)
         except OSError as error:
             click.echo(f"The case of {finding.requirement} could not be written below {cases}: {error}. Try --cases DIR.", err=True)
         violations.append(Violation(finding, path))
     return violations
 
 
-def _again(target: str, options: Options, deadline: float | None, cases: Path) -> str:
+def _again(target: str, options: Options, deadline: float | None, cases: Path, deviations: Path | None) -> str:
     """The command that does the same again."""
     words = ["leasehold", "check", "--seed", str(options.seed), "--budget", f"{options.budget:g}s"]
     if options.require_recommended:
@@ -230,6 +289,8 @@ def _again(target: str, options: Options, deadline: float | None, cases: Path) -
         words += ["--deadline", f"{deadline:g}s"]
     if str(cases) != DIRECTORY:
         words += ["--cases", str(cases)]
+    if deviations is not None:
+        words += ["--deviations", str(deviations)]
     return shlex.join([*words, target])
 
 
@@ -285,16 +346,60 @@ def replay_command(cases: Sequence[Path], target: str, json_file: str | None, de
     return EXIT_CODES[verdict]
 
 
-@main.command("serve")
-@click.argument("store", type=click.Choice(["memory", "sqlite"]))
-def serve_command(store: str) -> int:
-    """One of our own stores as an adapter program on standard input and output.
+@main.command("matrix")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET TARGET...")
+@click.option("--budget", type=_Duration(), default=20.0, help="How long to look at each store: 20s, 5m, 90. Default 20s.")
+@click.option("--seed", type=click.IntRange(min=0), help="Where the random runs start, in every store. Fresh by default.")
+@_json
+@_html
+@_deadline
+def matrix_command(
+    targets: Sequence[str], budget: float, seed: int | None, json_file: str | None, html_file: str | None, deadline: float | None
+) -> int:
+    """Check several stores and show them side by side, first of all what differs.
+
+    Exit code: that of the worst: 3 if one's set-up is broken, else 1 if one violates the contract, else 2 if one is inconclusive,
+    else 0. A store that is broken does not end the others. Write an adapter program as one word: "cmd:./adapter --in-memory".
 
     \b
     Example:
+      leasehold matrix memory sqlite "cmd:./adapter --in-memory" --html stores.html
+    """
+    if len(targets) < 2:
+        raise click.UsageError("A matrix has two stores at least. For one there is `leasehold check`.")
+    out = sys.stdout
+    to_out = _on_standard_output({"--json": json_file, "--html": html_file})
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    with _prints_to_stderr(), contextlib.ExitStack() as shown:
+        matrix = compare(
+            targets,
+            budget=budget,
+            seed=seed,
+            deadline=deadline,
+            progress=lambda _: shown.enter_context(Progress(sys.stderr, budget)),
+        )
+    if json_file:
+        _write_json(json_file, matrix_json(matrix), out)
+    if html_file:
+        _write_text(html_file, matrix_html(matrix), out)
+    if not to_out:
+        show_matrix(printer(out), matrix)
+    return INTERRUPTED if matrix.interrupted else EXIT_CODES[matrix.verdict]
+
+
+@main.command("serve")
+@click.argument("store", metavar="STORE")
+def serve_command(store: str) -> int:
+    """One of our own stores, or a Python one, as an adapter program on standard input and output.
+
+    \b
+    STORE is memory, sqlite, sqlite:PATH or python:pkg.module:factory.
+    Example:
       leasehold check -- leasehold serve sqlite
     """
-    serve(store, sys.stdin, sys.stdout)
+    requests, replies = sys.stdin, sys.stdout
+    with _prints_to_stderr(), open_factory(store) as factory:
+        serve(store, factory, requests, replies)
     return CONFORMS
 
 
@@ -335,13 +440,26 @@ def _write(text: str, out: TextIO) -> None:
         close_output(out)
 
 
+def _on_standard_output(files: Mapping[str, str | None]) -> bool:
+    """Whether a report goes to standard output; two cannot."""
+    there = [name for name, path in files.items() if path == STANDARD_OUTPUT]
+    if len(there) > 1:
+        raise click.UsageError(f"{' and '.join(there)} cannot both write to standard output. Give one of them a file.")
+    return bool(there)
+
+
 def _write_json(path: str, value: Any, out: TextIO) -> None:
-    text = json.dumps(value, indent=1) + "\n"
+    _write_text(path, json.dumps(value, indent=1) + "\n", out)
+
+
+def _write_text(path: str, text: str, out: TextIO, *, add: bool = False) -> None:
+    """Write a report; ``add``: to the end of what may be there."""
     if path == STANDARD_OUTPUT:
         _write(text, out)
         return
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        with Path(path).open("a" if add else "w", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         click.echo(f"The report could not be written: {error}", err=True)
 

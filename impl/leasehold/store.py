@@ -45,6 +45,10 @@ class Refusal(Exception):
         self.details = details
 
 
+class Indeterminate(Exception):
+    """No refusal: the answer was lost (a timeout, a broken connection), so the call took effect once or never (LAW-12)."""
+
+
 class SessionBindingMismatch(Refusal):
     """COMMIT-1. Details: bound_session_id, attempted_session_id."""
 

@@ -65,6 +65,13 @@ def open_target(text: str, deadline: float | None = None) -> Iterator[Door]:
         yield door
 
 
+@contextlib.contextmanager
+def open_factory(text: str) -> Iterator[Factory]:
+    """The factory of a target that is a Python object in this process. Raises `TargetError` or `BrokenTarget`."""
+    with contextlib.ExitStack() as stack:
+        yield _factory(text, stack)
+
+
 def _words(text: str) -> list[str]:
     """The command line of an adapter program."""
     try:

@@ -64,9 +64,11 @@ def check(target: str, cases: Path, *words: object) -> Result:
         (["check", "memory", "--max-findings", "0"], "--max-findings"),
         (["check", "memory", "--require", "everything"], "--require"),
         (["check", "memory", "--json", "/no/such/directory/report.json"], "there is no directory"),
-        (["check", "memory", "--junit", "x.xml"], "No such option"),
-        (["check", "memory", "--html", "x.html"], "No such option"),
-        (["check", "memory", "--deviations", "x.toml"], "No such option"),
+        (["check", "memory", "--junit", "/no/such/directory/report.xml"], "there is no directory"),
+        (["check", "memory", "--html", "/no/such/directory/report.html"], "there is no directory"),
+        (["check", "memory", "--markdown", "/"], "is a directory"),
+        (["check", "memory", "--junit", "-", "--html", "-"], "--junit and --html cannot both write to standard output"),
+        (["check", "memory", "--deviations", "x.toml"], "let --fix-deviations make one"),
         (["probe", "memroy"], "Did you mean 'memory'?"),
         (["replay", "memory"], "Missing argument"),
         (["replay", "/no/such/case.json", "memory"], "No such file"),
@@ -90,7 +92,7 @@ def test_a_users_file_is_not_touched(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [mine]
 
 
-@pytest.mark.parametrize("command", [[], ["check"], ["probe"], ["replay"], ["spec"]])
+@pytest.mark.parametrize("command", [[], ["check"], ["probe"], ["replay"], ["matrix"], ["spec"]])
 def test_help_has_an_example(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -179,9 +181,13 @@ def test_a_liar_is_caught_and_its_case_replays(name: str, rule: str, commands: i
     again = run("replay", path, HERE + name, "--deadline", "0.3s")
     assert again.exit_code == 1
     assert f"breaks {rule}, as in the case" in " ".join(again.stdout.split())
-    right = run("replay", path, "memory")
+    right = run("replay", path, "memory", "--json", report)
     assert right.exit_code == 0
     assert "CONFORMS" in right.stdout
+    (told,) = json.loads(report.read_text())["cases"]
+    assert (told["verdict"], told["changed"]) == ("conforms", True)
+    assert told["change"] == f"Was {rule}, broken by {HERE + name}; conforms here"
+    assert told["change"] in " ".join(right.stdout.split())
 
 
 def test_an_answer_with_odd_members_is_no_fault_of_ours(cases: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from attrs import frozen
 
-from leasehold.oracle.check import Options, check
+from leasehold.oracle.check import Options, Report, check
 from leasehold.oracle.python_door import PythonDoor
+from leasehold.wire.client import WireDoor
 from tests.liars.liars import LIARS
 from tests.liars.oddities import ODDITIES
 from tests.liars.patching import Factory
@@ -30,14 +32,32 @@ class Outcome:
 
 
 def outcome(name: str, factory: Factory, budget: float, seed: int, max_findings: int = 1) -> Outcome:
-    """Check a store until the first finding, shrunk, or to the end of the budget."""
+    """Check a store until the first finding, shrunk, or to the end of the budget; without the corpus, which has its case."""
+    return outcome_through(PythonDoor(factory, name), budget, seed, max_findings)
+
+
+def outcome_through(door: PythonDoor, budget: float, seed: int, max_findings: int = 1) -> Outcome:
+    """The same through a door that is open."""
     began = time.monotonic()
-    door = PythonDoor(factory, name)
     try:
         with door.alarm():
-            report = check(door, Options(budget=budget, seed=seed, max_findings=max_findings))
+            report = check(door, Options(budget=budget, seed=seed, max_findings=max_findings, corpus=False))
     finally:
         door.close()
+    return _outcome(report, began)
+
+
+def outcome_through_the_wire(name: str, budget: float, seed: int) -> Outcome:
+    """The same for a liar or an oddity that is served as an adapter program, started anew."""
+    began = time.monotonic()
+    serve = [sys.executable, "-m", "leasehold", "serve", f"python:tests.liars.served:{name.replace('-', '_')}"]
+    door = WireDoor(serve, name, deadline=5.0)
+    with door.alarm():
+        report = check(door, Options(budget=budget, seed=seed, max_findings=1, corpus=False))
+    return _outcome(report, began)
+
+
+def _outcome(report: Report, began: float) -> Outcome:
     rules = (*(race.requirement for race in report.races), *(finding.requirement for finding in report.findings))
     told = [race.message for race in report.races]
     for finding in report.findings:
@@ -50,14 +70,16 @@ def outcome(name: str, factory: Factory, budget: float, seed: int, max_findings:
     return Outcome(report.verdict, rules, time.monotonic() - began, report.operations, commands, "\n    ".join(told))
 
 
-Task = tuple[str, int, float]
-"""A liar or an oddity by name, a seed, a budget."""
+Task = tuple[str, int, float, bool]
+"""A liar or an oddity by name, a seed, a budget, and whether it goes through the wire."""
 
 
 def run(task: Task) -> Outcome | str:
     """One task, in whatever process; what went wrong with the task itself is told."""
-    name, seed, budget = task
+    name, seed, budget, wire = task
     try:
+        if wire:
+            return outcome_through_the_wire(name, budget, seed)
         factories: dict[str, Factory] = {one.name: one.factory for one in ODDITIES}
         factories |= {one.name: one.factory() for one in LIARS if one.name == name}
         return outcome(name, factories[name], budget, seed)

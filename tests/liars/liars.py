@@ -10,6 +10,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from tests.liars import wrappers
+from tests.liars.lossy import BurntLoss, HalfLoss, Loss, TwiceLoss, UndoneLoss, UnkeyedLoss, UnstampedLoss, lossy
 from tests.liars.patching import Factory, File, Patch, patched
 
 
@@ -42,6 +43,11 @@ def sqlite(name: str, why: str, rules: str, *edits: str) -> Liar:
 def sql(name: str, why: str, rules: str, *edits: str) -> Liar:
     """A SQLite store with edits of its statements."""
     return Liar(name, why, tuple(rules.split()), "sqlite", _patches("sqlite.sql", edits))
+
+
+def lost(name: str, why: str, rules: str, kind: type[Loss]) -> Liar:
+    """A memory store that loses one answer in ten, and then does something else than once or never."""
+    return wrapped(name, why, rules, "memory", lossy(kind, 0.1))
 
 
 def wrapped(name: str, why: str, rules: str, store: Literal["memory", "sqlite"], wrapper: Any) -> Liar:
@@ -1108,6 +1114,127 @@ WRAPPERS = (
         "sqlite",
         wrappers.forgetting("DELETE FROM sqlite_sequence"),
     ),
+    wrapped(
+        "fencing-of-a-handle",
+        "each handle counts fencing tokens for itself",
+        "LAW-3 LEASE-1",
+        "memory",
+        wrappers.FencingOfAHandle,
+    ),
+    wrapped(
+        "lists-of-a-handle",
+        "a handle that listed work once shows the same until it changes the queue itself",
+        "QUEUE-3 LAW-5",
+        "memory",
+        wrappers.ListsOfAHandle,
+    ),
+    wrapped(
+        "revision-of-a-handle",
+        "an expected revision is compared with the one that the handle saw last",
+        "COMMIT-6",
+        "memory",
+        wrappers.RevisionOfAHandle,
+    ),
+    wrapped(
+        "claims-of-a-handle",
+        "each handle knows its own claims only",
+        "QUEUE-11 QUEUE-12 COMMIT-7",
+        "memory",
+        wrappers.ClaimsOfAHandle,
+    ),
+    wrapped(
+        "close-frees-lanes",
+        "a handle that is closed while others are open gives up their leases too",
+        "LAW-10 LEASE-3",
+        "sqlite",
+        wrappers.forgetting(
+            "UPDATE lane SET owner_id = NULL, lease_token = NULL, claimed_at = NULL, expires_at = NULL", last=False
+        ),
+    ),
+    wrapped(
+        "reopen-forgets-meta",
+        "metadata lives in memory",
+        "LAW-10 META-1",
+        "sqlite",
+        wrappers.forgetting("DELETE FROM session_meta"),
+    ),
+    wrapped(
+        "reopen-forgets-intents",
+        "intents live in memory until they are committed",
+        "LAW-10 ATTACH-3",
+        "sqlite",
+        wrappers.forgetting("DELETE FROM attachment WHERE committed_at IS NULL"),
+    ),
+    wrapped(
+        "reopen-forgets-results",
+        "of a stamp only the hash is stored: after a reopen a replay returns the head's revision",
+        "LAW-10 LAW-7 COMMIT-4",
+        "sqlite",
+        wrappers.forgetting("UPDATE stamp SET head_revision = (SELECT head_revision FROM head)"),
+    ),
+    wrapped(
+        "reopen-forgets-claim-fencing",
+        "the fencing counter of work that is not claimed lives in memory",
+        "LAW-4 LAW-10",
+        "sqlite",
+        wrappers.forgetting("UPDATE batch SET fencing_token = 0 WHERE claim_id IS NULL"),
+    ),
 )
 
-LIARS: tuple[Liar, ...] = (*LEASES, *COMMITS, *GRAPHS, *QUEUES, *REST, *SQLITE, *WRAPPERS)
+NUMBERS = (
+    memory(
+        "revision-wraps",
+        "the head revision wraps around at 16",
+        "LAW-6",
+        "result = CommitResult(self._revision() + 1, manifest_ref(manifest), manifest)",
+        "result = CommitResult((self._revision() + 1) % 16, manifest_ref(manifest), manifest)",
+    ),
+    memory(
+        "lane-fencing-wraps",
+        "a lane's fencing counter wraps around at 16",
+        "LAW-3",
+        "fencing_token = state.lane_fencing.get(session_id, 0) + 1",
+        "fencing_token = (state.lane_fencing.get(session_id, 0) + 1) % 16",
+    ),
+    memory(
+        "claim-fencing-wraps",
+        "a batch's fencing counter wraps around at 16",
+        "LAW-4",
+        "fencing_token = max(entry.fencing for entry in run) + 1",
+        "fencing_token = (max(entry.fencing for entry in run) + 1) % 16",
+    ),
+    memory("times-end-early", "now + ttl saturates at 2^53", "LAW-14", _SATURATE, "return min(now + ttl, 2**53)"),
+    memory(
+        "usage-in-32-bits",
+        "a sum of tokens wraps around in 32 bits",
+        "LAW-8",
+        "        input_tokens=total.input_tokens + row.input_tokens,\n",
+        "        input_tokens=(total.input_tokens + row.input_tokens) % 2**32,\n",
+    ),
+    memory(
+        "usage-through-floats",
+        "a sum of tokens goes through a double",
+        "LAW-8",
+        "        input_tokens=total.input_tokens + row.input_tokens,\n",
+        "        input_tokens=int(float(total.input_tokens) + float(row.input_tokens)),\n",
+    ),
+)
+
+LOST = (
+    lost("lost-and-twice", "an enqueue or commit whose answer was lost takes effect twice", "LAW-12", TwiceLoss),
+    lost("lost-and-half", "of a commit whose answer was lost only the head is stored", "LAW-12 LAW-11", HalfLoss),
+    lost(
+        "lost-and-unstamped",
+        "a commit whose answer was lost took effect unstamped: tried again, it commits twice",
+        "LAW-12",
+        UnstampedLoss,
+    ),
+    lost(
+        "lost-and-unkeyed", "an enqueue whose answer was lost forgets its key: tried again, it queues twice", "LAW-12", UnkeyedLoss
+    ),
+    lost("lost-and-undone", "a batch whose enqueue was answered by nothing is listed, and then gone", "LAW-12", UndoneLoss),
+    lost("lost-and-burnt", "a claim whose answer was lost takes its batches away for good", "LAW-12", BurntLoss),
+)
+"""Answers are lost: the call has to take effect once or never."""
+
+LIARS: tuple[Liar, ...] = (*LEASES, *COMMITS, *GRAPHS, *QUEUES, *REST, *SQLITE, *WRAPPERS, *NUMBERS, *LOST)

@@ -15,6 +15,7 @@ from leasehold.store import OPERATIONS, Capabilities, Clock, Contended, SystemCl
 from leasehold.stores.memory import MemoryStore
 from leasehold.wire.codec import encode_result
 from leasehold_model.policy import Policies
+from tests.liars.lossy import LateLoss, lossy, lossy_sqlite
 from tests.liars.plain import PlainStore
 
 
@@ -239,7 +240,15 @@ class NewRefsAlways(Around):
         return evolve(manifest, **fresh)  # type: ignore[arg-type]  # the three names are its members
 
 
+LOST = (
+    Oddity("loses-answers", "one answer in twenty is lost; the call took effect at once or never", lossy()),
+    Oddity("loses-answers-late", "one answer in twenty is lost; the call may also take effect some calls later", lossy(LateLoss)),
+    Oddity("loses-many-answers", "three answers in ten are lost", lossy(LateLoss, 0.3)),
+    Oddity("loses-answers-on-disk", "one answer in twenty is lost, on SQLite, with several handles and reopening", lossy_sqlite()),
+)
+
 ODDITIES: tuple[Oddity, ...] = (
+    *LOST,
     Oddity("every-other-policy", "takes no recommended option at any policy point, consistently", otherwise),
     Oddity(
         "keeps-both",

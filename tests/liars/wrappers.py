@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from leasehold.records import BatchDraft, Commit, Lease, ReadScope
+from leasehold.records import Batch, BatchDraft, Commit, Lease, ReadScope
+from leasehold.store import HeadRevisionConflict
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
 from tests.liars.patching import Factory, in_a_folder
@@ -61,8 +62,69 @@ class KeysOfAHandle(MemoryStore):
         return super().enqueue_queued_work(batch)
 
 
-def forgetting(statement: str) -> Factory:
-    """SQLite stores that run this statement when their last handle is closed."""
+class FencingOfAHandle(MemoryStore):
+    """Each handle counts the fencing tokens that it grants."""
+
+    def _grant(self, session_id: str, owner_id: str, ttl: int, now: int) -> Lease:
+        own: dict[str, int] = vars(self).setdefault("own", {})
+        self._state.lane_fencing[session_id] = own.get(session_id, 0)
+        lease = super()._grant(session_id, owner_id, ttl, now)
+        own[session_id] = lease.fencing_token
+        return lease
+
+
+class ListsOfAHandle(MemoryStore):
+    """A list of queued work is kept until this handle itself enqueues, cancels or commits."""
+
+    def list_queued_work(self, session_id: str) -> Sequence[Batch]:
+        lists: dict[str, Sequence[Batch]] = vars(self).setdefault("lists", {})
+        if session_id not in lists:
+            lists[session_id] = super().list_queued_work(session_id)
+        return lists[session_id]
+
+    def enqueue_queued_work(self, batch: BatchDraft) -> Any:
+        vars(self)["lists"] = {}
+        return super().enqueue_queued_work(batch)
+
+    def cancel_queued_work_batch(self, session_id: str, batch_id: str) -> Any:
+        vars(self)["lists"] = {}
+        return super().cancel_queued_work_batch(session_id, batch_id)
+
+    def commit_runtime_state(self, commit: Commit) -> Any:
+        vars(self)["lists"] = {}
+        return super().commit_runtime_state(commit)
+
+
+class RevisionOfAHandle(MemoryStore):
+    """An expected revision is compared with the one this handle saw last."""
+
+    def _check_revision(self, expected: int | None) -> None:
+        seen: int = vars(self).setdefault("seen", self._revision())
+        if expected is not None and expected != seen:
+            raise HeadRevisionConflict(expected=expected, actual=seen)
+
+    def commit_runtime_state(self, commit: Commit) -> Any:
+        result = super().commit_runtime_state(commit)
+        vars(self)["seen"] = self._revision()
+        return result
+
+
+class ClaimsOfAHandle(MemoryStore):
+    """A handle knows the claims that it made itself."""
+
+    def _claim(self, *args: Any) -> Any:
+        claim = super()._claim(*args)
+        vars(self).setdefault("known", set()).add(claim.claim_id)
+        return claim
+
+    def _held_claim(self, session_id: str, claim_id: str, lease_token: str) -> Any:
+        if claim_id not in vars(self).get("known", ()):
+            return None
+        return super()._held_claim(session_id, claim_id, lease_token)
+
+
+def forgetting(statement: str, *, last: bool = True) -> Factory:
+    """SQLite stores that run this statement when their last handle is closed, or else when any but the last is."""
 
     class Forgetful(SqliteStore):
         handles: ClassVar[Counter[str]] = Counter()
@@ -75,7 +137,7 @@ def forgetting(statement: str) -> Factory:
             cursor = self._file.cursor
             if cursor is not None:
                 self.handles[self._path] -= 1
-                if not self.handles[self._path]:
+                if last == (not self.handles[self._path]):
                     cursor.execute(statement)
             super().close()
 

@@ -47,11 +47,27 @@ class Hung:
     seconds: float
 
 
-Answer: TypeAlias = Ok | Err | Unknown | Skip | Hung
+@frozen
+class Misshapen:
+    """A value that is not what the operation gives. Wrong where nothing but a refusal is right; else it is the adapter's fault."""
+
+    value: Any
+    why: str
+
+
+Answer: TypeAlias = Ok | Err | Unknown | Skip | Hung | Misshapen
 
 
 class BrokenTarget(Exception):
     """The set-up, not the store, is at fault: nothing can be said about the store. The message says what to do."""
+
+
+class NoReply(BrokenTarget):
+    """An adapter program did not reply within the deadline."""
+
+
+class OutOfTime(Exception):
+    """The door is to be used no longer: the time that there was for it is used up."""
 
 
 class Door(Protocol):
@@ -60,6 +76,11 @@ class Door(Protocol):
     capabilities: Capabilities
     name: str
     deadline: float
+    ends: float
+    """Until when the door may be used, by the monotonic clock."""
+
+    hangs: bool
+    """The store was seen to hang, and not its adapter: another call without an answer needs no second look."""
 
     def reported_tier(self) -> str | None:
         """The durability tier that the store itself reports (TIER-1), where it can."""
@@ -79,6 +100,10 @@ class Door(Protocol):
 
     def reopen(self) -> None:
         """Close every handle, then open handle 0 again."""
+        ...
+
+    def restart(self) -> None:
+        """What runs the store is ended, however stuck, and started anew, without a store."""
         ...
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from leasehold.oracle import vocabulary as word
 from leasehold_model import attachment, claim, commit, graph, lease, queue
 from leasehold_model.claim import ClaimByIds, ClaimReady
 from leasehold_model.machine import Command
-from leasehold_model.state import Checkpoint, Fence, Part
+from leasehold_model.state import Batch, Checkpoint, Fence, Part
 
 Call = tuple[str, tuple[Any, ...]]
 
@@ -41,6 +41,20 @@ class Binding:
         self.refs: dict[str, tuple[str, int]] = {}
         self.ref_of: dict[tuple[str, int], str] = {}
         self.times: dict[int, int] = {}
+        self.lost: tuple[tuple[int, int], ...] = ()
+
+    def copy(self) -> Binding:
+        """The same knowledge, to go on separately."""
+        new = Binding.__new__(Binding)
+        for name, value in vars(self).items():
+            setattr(new, name, dict(value) if isinstance(value, dict) else value)
+        new.fences = {session: dict(seen) for session, seen in self.fences.items()}
+        return new
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Binding) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it learns
 
     # -- from the model's names to the store's -------------------------------------------------------------------------
 
@@ -57,6 +71,14 @@ class Binding:
             return number
         nearest = min(seen, key=lambda known: abs(known - number))
         return max(0, seen[nearest] + number - nearest)
+
+    def number(self, session: int, shown: int) -> int:
+        """The other way round: the model's number of a fencing token that the store showed, or as far from a known one."""
+        seen = {theirs: ours for ours, theirs in self.fences.get(session, {}).items()}
+        if shown in seen or not seen:
+            return seen.get(shown, shown)
+        nearest = min(seen, key=lambda known: abs(known - shown))
+        return max(0, seen[nearest] + shown - nearest)
 
     def fence(self, fence: Fence) -> records.Fence | None:
         """A fence; None where token is 0."""
@@ -223,6 +245,18 @@ class Binding:
             return False
         seen[number] = shown
         return True
+
+    def named(self, batches: tuple[Batch, ...], given: Any) -> list[int]:
+        """The model's names of batches that the store shows; 0 for one that it should not know.
+
+        A batch whose enqueue was answered indefinitely has no id yet: it gets the one that stands in its place.
+        """
+        shown = [self.batch_of.get(one.batch_id, 0) for one in given]
+        if 0 in shown and len(shown) == len(batches):
+            for index, batch in enumerate(batches):
+                if shown[index] == 0 and batch.batch not in self.batches:
+                    shown[index] = int(batch.batch)
+        return shown
 
     def show_seq(self, shown: int) -> bool:
         """A fresh enqueue_seq is greater than all before (QUEUE-1)."""

@@ -100,6 +100,7 @@ class Coverage:
         self.skips: dict[str, str] = {}
         self.operations = 0
         self.runs = 0
+        self.lost = 0
         self._open_sometimes = dict(SOMETIMES)
         self._refused = self._reopened = self._collected = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from leasehold.oracle.answers import Door, Err, Ok
+from leasehold.oracle.answers import Door, Err, Ok, Unknown
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.moment import Mismatch
@@ -78,6 +78,9 @@ def advance(execution: Execution, walker: Walker, among: Sequence[str] = ()) -> 
     count = len(execution.steps)
     mismatch = _try(execution, one)
     if mismatch is None and len(execution.steps) > count:
+        if isinstance(execution.answers[-1], Unknown) and not isinstance(one.action, Reopen):
+            walker.lost(one.action)
+            return None
         walker.took(one.action, _granted(execution, one), before, execution.state)
     return mismatch
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
+
 from attrs import evolve, frozen
 
-from leasehold.oracle.answers import Door, Hung
+from leasehold.oracle.answers import Door, Hung, OutOfTime, Unknown
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.blame import LARGE
 from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, execute
-from leasehold.oracle.shrink import REAL_TTL, Shrinker
+from leasehold.oracle.run import failure as failure_of
+from leasehold.oracle.shrink import LOSING_TRIES, REAL_TTL, Shrinker
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import CommitState
@@ -24,6 +29,9 @@ from leasehold_model.state import NO_FENCE, State
 READS = (LoadSession, LoadNode, ListQueued, ListUncommitted, LoadMeta)
 """Commands that only look."""
 
+
+NAMING = 5.0
+"""Seconds that it may take to find out which rule was broken, and to see the failure again where answers get lost."""
 
 SHORT_DEADLINE = 0.5
 """Seconds after which a call is taken to hang while a hanging run is shrunk."""
@@ -57,18 +65,36 @@ class _Past:
 
 def investigate(door: Door, contract: Contract, failure: Failure, seconds: float) -> Finding:
     """Shrink, confirm by running once more, and name the rule."""
-    deadline = door.deadline
+    deadline, ends = door.deadline, door.ends
     if isinstance(failure.answers[-1], Hung):
         door.deadline = min(deadline, SHORT_DEADLINE)  # each try that still hangs costs this much; the confirmation gets it all
         seconds = min(seconds, 5 * SHORT_DEADLINE)
+    door.ends = time.monotonic() + seconds
     small = Shrinker(door, contract, failure, seconds).shrink()
-    door.deadline = deadline
+    door.deadline, door.ends = deadline, math.inf
     small = _with_ordinary_times(door, contract, small)
-    again = execute(door, contract, small.steps)
-    confirmed = again is not None and again.mismatch.rule == small.mismatch.rule
+    confirmed = _confirmed(door, contract, small)
     named = confirmed and not isinstance(small.answers[-1], Hung)  # a hang is LAW-13's, and each look costs a deadline
-    requirement, also = name_rule(door, contract, small) if named else (small.mismatch.rule, small.mismatch.also)
+    door.ends = time.monotonic() + NAMING
+    try:
+        requirement, also = name_rule(door, contract, small) if named else _as_it_seems(small)
+    except OutOfTime:
+        requirement, also = _as_it_seems(small)
+    finally:
+        door.ends = ends
     return Finding(requirement, also, small, confirmed)
+
+
+def _confirmed(door: Door, contract: Contract, small: Failure) -> bool:
+    """The same run fails again; where answers have to get lost for that, in one of several tries."""
+    ends = time.monotonic() + NAMING
+    for _ in range(LOSING_TRIES if small.lost else 1):
+        again = execute(door, contract, small.steps)
+        if again is not None and again.mismatch.rule == small.mismatch.rule:
+            return True
+        if time.monotonic() > ends:
+            break
+    return False
 
 
 def _with_ordinary_times(door: Door, contract: Contract, small: Failure) -> Failure:
@@ -93,6 +119,11 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
     on the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
     """
     rule = failure.mismatch.rule
+    if failure.lost:
+        again = _without_losses(door, contract, failure.steps)
+        if again is None:  # what lost calls did is not known, so no other step can be blamed
+            return "LAW-12", _others("LAW-12", (rule, *failure.mismatch.also))
+        failure, rule = again, again.mismatch.rule
     past = _past(contract, failure.steps)
     for one in reversed(past):
         inert = _inert_rule(one)
@@ -109,6 +140,28 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
                 break
     blamed = _by_experiment(door, contract, failure, past)
     return blamed or rule, _others(blamed or rule, (rule, *failure.mismatch.also))
+
+
+def _as_it_seems(failure: Failure) -> tuple[str, tuple[str, ...]]:
+    """The rule of a failure that cannot be looked at more closely."""
+    rule = "LAW-12" if failure.lost else failure.mismatch.rule
+    return rule, _others(rule, (failure.mismatch.rule, *failure.mismatch.also))
+
+
+def _without_losses(door: Door, contract: Contract, steps: Run) -> Failure | None:
+    """How the run fails when no answer gets lost; None if it does not, or if answers always get lost."""
+    for _ in range(LOSING_TRIES):
+        execution = Execution(door, contract)
+        mismatch = None
+        with contextlib.suppress(Indefinite):
+            for one in steps:
+                with contextlib.suppress(Unbound, Silence):
+                    mismatch = execution.do(one)
+                if mismatch is not None:
+                    break
+        if not any(isinstance(answer, Unknown) for answer in execution.answers):
+            return failure_of(execution, mismatch) if mismatch is not None else None
+    return None
 
 
 def _others(rule: str, candidates: tuple[str, ...]) -> tuple[str, ...]:

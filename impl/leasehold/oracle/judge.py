@@ -10,7 +10,7 @@ from typing import Any
 from leasehold import records
 from leasehold.oracle import blame
 from leasehold.oracle import vocabulary as word
-from leasehold.oracle.answers import Answer, BrokenTarget, Err, Hung, Ok
+from leasehold.oracle.answers import Answer, BrokenTarget, Err, Hung, Misshapen, Ok
 from leasehold.oracle.binding import Binding, parts
 from leasehold.oracle.moment import Mismatch, Moment
 from leasehold.wire.codec import ShapeError, decode_result
@@ -45,6 +45,10 @@ def judge(binding: Binding, moment: Moment, answer: Answer) -> Mismatch | None:
         except _Broken as broken:
             return broken.mismatch
         return None
+    if isinstance(answer, Misshapen):
+        if not isinstance(response, Refused):
+            raise BrokenTarget(answer.why)
+        return Mismatch(blame.not_refused(moment), moment.op, _refusal(response), _text(answer.value))
     if isinstance(answer, Hung):
         return Mismatch("LAW-13", moment.op, "an answer", f"none within {answer.seconds:g} s")
     if not isinstance(answer, Err):
@@ -191,8 +195,23 @@ def _same_batch(binding: Binding, moment: Moment, rule: str, where: str, batch: 
     _same_items("QUEUE-14" if batch.source >= 100 else rule, where, payloads, [item.payload for item in value.items])
     if len(set(ids)) != len(ids):
         raise _Broken(rule, where + "items", "an id of its own for each item", ids)
+    if value.batch_id in binding.batch_of:
+        raise _Broken(rule, where + "batch_id", "an id never seen", value.batch_id)
+    if rule != "QUEUE-1":  # first seen elsewhere than in the answer to its enqueue, which was lost
+        _in_order(binding, moment, batch, value, where)
     binding.batches[batch.batch] = value
     binding.batch_of[value.batch_id] = batch.batch
+
+
+def _in_order(binding: Binding, moment: Moment, batch: Batch, value: records.Batch, where: str) -> None:
+    """Its enqueue_seq lies between those of its neighbours in the queue, so far as they were seen."""
+    seen = [(int(one.seq), binding.batches[one.batch].enqueue_seq) for one in moment.after.queue if one.batch in binding.batches]
+    after = max((shown for seq, shown in seen if seq < batch.seq), default=None)
+    before = min((shown for seq, shown in seen if seq > batch.seq), default=None)
+    if (after is not None and value.enqueue_seq <= after) or (before is not None and value.enqueue_seq >= before):
+        raise _Broken("QUEUE-1", where + "enqueue_seq", f"between {after} and {before}", value.enqueue_seq)
+    if binding.last_seq is None or value.enqueue_seq > binding.last_seq:
+        binding.last_seq = value.enqueue_seq
 
 
 _BATCH_FIELDS = (
@@ -253,7 +272,7 @@ def _fenced(binding: Binding, moment: Moment, response: Claimed, value: records.
 
 def _same_names(binding: Binding, moment: Moment, expected: tuple[Batch, ...], given: Any) -> None:
     names = [int(batch.batch) for batch in expected]
-    shown = [binding.batch_of.get(batch.batch_id, 0) for batch in given]
+    shown = binding.named(expected, given)
     if names != shown:
         allowed = [binding.batches[name].batch_id if name in binding.batches else "?" for name in names]
         raise _Broken(blame.wrong_batches(moment, names, shown), "batches", allowed, [batch.batch_id for batch in given])
@@ -262,7 +281,7 @@ def _same_names(binding: Binding, moment: Moment, expected: tuple[Batch, ...], g
 def _listed(binding: Binding, moment: Moment, response: Listed, value: Any) -> None:
     given = _sequence(moment.op, value, records.Batch)
     names = [int(batch.batch) for batch in response.batches]
-    shown = [binding.batch_of.get(batch.batch_id, 0) for batch in given]
+    shown = binding.named(response.batches, given)
     if names != shown:
         allowed = [binding.batches[name].batch_id if name in binding.batches else "?" for name in names]
         raise _Broken(blame.wrong_list(moment, names, shown), "batches", allowed, [batch.batch_id for batch in given])
@@ -473,6 +492,8 @@ def _time(binding: Binding, moment: Moment, rule: str, where: str, expected: int
         _same(rule, where, binding.times[expected], given)
         return
     first, last = (MAX_MS if expected == MAX_MS else min(bound + expected - moment.now, MAX_MS) for bound in moment.span)
+    for now, began in binding.lost:  # the time of a call whose answer was lost: any since then
+        first, last = min(first, began + expected - now), max(last, min(moment.span[1] + expected - now, MAX_MS))
     if type(given) is not int or not first <= given <= last:
         raise _Broken(blame.time_rule(rule, expected), where, f"{first} to {last}", given)
     binding.times[expected] = given

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from leasehold.oracle.answers import Door, Hung, Skip
+from leasehold.oracle.answers import Door, Hung, Skip, Unknown
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Silence, Step, failure
 from leasehold_model.attachment import ListUncommitted, RecordIntent
@@ -188,13 +188,29 @@ def _probe(door: Door, contract: Contract, point: Point) -> Probed:
         policies: Policies = choose(contract.policies, point, option)
         if first is not None and isinstance(first.answers[-1], Hung):
             break  # every further option would wait for the deadline again
-        broken, skipped = _try(door, evolve(contract, policies=policies), SCENARIOS[point.id])
+        broken, skipped = _try_until_definite(door, evolve(contract, policies=policies), SCENARIOS[point.id])
         if skipped:
             return Probed(point, None, skipped)
         if broken is None:
             return Probed(point, option)
         first = first or broken
     return Probed(point, None, "no option explains the store's answers", first)
+
+
+LOST = "an answer was indefinite each time"
+
+TRIES = 40
+"""How often a scenario is tried anew because an answer was lost."""
+
+
+def _try_until_definite(door: Door, contract: Contract, commands: tuple[Command, ...]) -> tuple[Failure | None, str]:
+    """An option is not taken for the store's as long as a lost answer leaves it open."""
+    tried = _try(door, contract, commands)
+    for _ in range(TRIES):
+        if tried[1] != LOST:
+            break
+        tried = _try(door, contract, commands)
+    return tried
 
 
 def _try(door: Door, contract: Contract, commands: tuple[Command, ...]) -> tuple[Failure | None, str]:
@@ -208,7 +224,9 @@ def _try(door: Door, contract: Contract, commands: tuple[Command, ...]) -> tuple
         except Silence as silence:
             return None, f"it cannot be asked: {silence}"
         except Indefinite:
-            return None, "an answer was indefinite"
+            return None, LOST
+        if isinstance(execution.answers[-1], Unknown):
+            return None, LOST
         if mismatch is not None:
             return failure(execution, mismatch), ""
         answer = execution.answers[-1]

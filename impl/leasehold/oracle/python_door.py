@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import signal
 import threading
 import time
@@ -12,9 +13,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from leasehold.oracle.answers import Answer, BrokenTarget, Err, Hung, Ok, Skip
+from leasehold.oracle.answers import Answer, BrokenTarget, Err, Hung, Ok, Skip, Unknown
 from leasehold.records import Tier
-from leasehold.store import OPERATIONS, Capabilities, Refusal, VirtualClock
+from leasehold.store import OPERATIONS, Capabilities, Indeterminate, Refusal, VirtualClock
 
 Factory = Callable[..., Any]
 """``factory(clock)`` opens a fresh store; one that binds at its creation takes ``session_id=`` too."""
@@ -41,9 +42,11 @@ class PythonDoor:
     def __init__(self, factory: Factory, name: str, deadline: float = 3.0) -> None:
         self.name = name
         self.deadline = deadline
+        self.ends = math.inf
+        self.hangs = False
         self.virtual = VirtualClock(0)
         self._factory = factory
-        self._wants_session = _takes_session(factory)
+        self._wants_session = takes_session(factory)
         self._store: Any = None
         self._handles: dict[int, Any] = {}
         self._methods: dict[tuple[int, str], Any] = {}
@@ -51,7 +54,7 @@ class PythonDoor:
         self.capabilities = Capabilities()
         with self.alarm():
             self.fresh("alpha")
-        self.capabilities = _declared(self._store)
+        self.capabilities = declared(self._store)
 
     def fresh(self, session_id: str) -> None:
         """A fresh store from the factory."""
@@ -96,6 +99,8 @@ class PythonDoor:
             value = method(*args)
         except Refusal as refusal:
             return Err(refusal.code, str(refusal), refusal.details)
+        except Indeterminate as lost:
+            return Unknown(str(lost) or "the answer was lost")
         except NotImplementedError as error:
             return Skip(str(error) or f"{op} is not implemented")
         except _TooLong:
@@ -128,6 +133,10 @@ class PythonDoor:
         self._close_handles()
         self._handles = {0: self._open()}
         self._methods = {}
+
+    def restart(self) -> None:
+        """Nothing runs beside this process."""
+        self.close()
 
     def close(self) -> None:
         """Close every handle and let the store go. A store with ``drop()`` is told that its data may go too."""
@@ -184,14 +193,15 @@ class PythonDoor:
             raise _TooLong
 
 
-def _takes_session(factory: Factory) -> bool:
+def takes_session(factory: Factory) -> bool:
+    """The factory takes ``session_id=``."""
     try:
         return "session_id" in inspect.signature(factory).parameters
     except (TypeError, ValueError):
         return False
 
 
-def _declared(store: Any) -> Capabilities:
+def declared(store: Any) -> Capabilities:
     """What the store declares, or what its methods show."""
     declared = getattr(store, "capabilities", None)
     if isinstance(declared, Capabilities):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from leasehold.oracle.answers import Answer, Door, Err, Skip, Unknown
+from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, Hung, NoReply, OutOfTime, Skip, Unknown
 from leasehold.oracle.binding import Binding, Unbound
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.judge import judge
 from leasehold.oracle.moment import Mismatch, Moment
 from leasehold.oracle.vocabulary import session
+from leasehold.oracle.worlds import Took, TooMany, World, after_losing, distinct, reachable, translated
 from leasehold_model.ids import Millis, SessionId
 from leasehold_model.machine import Command, Contract, initial, step
 from leasehold_model.outcome import Silent
@@ -30,6 +32,9 @@ OTHER = SessionId(2)
 
 RETRIES = 5
 """How often a call that was refused as contended is repeated unchanged before the refusal is judged."""
+
+HANG = 1.0
+"""Seconds after which a call is taken to hang when it is tried again to see whether it does."""
 
 SLACK = 50
 """Milliseconds by which a store's real clock may differ from ours: clocks have different resolutions."""
@@ -57,11 +62,14 @@ class Silence(Exception):
 
 
 class Indefinite(Exception):
-    """An answer was indefinite, so nothing can be concluded from here on. The run ends."""
+    """So many answers were lost that nothing can be concluded from here on. The run ends."""
 
 
 class Execution:
-    """One run on one fresh store. ``state`` is what the model holds, ``steps`` what was executed."""
+    """One run on one fresh store. ``steps`` is what was executed, ``state`` what the model holds.
+
+    Once an answer was lost, ``worlds`` has every state that the store may be in; ``state`` and ``binding`` are the first one's.
+    """
 
     def __init__(self, door: Door, contract: Contract, coverage: Coverage | None = None) -> None:
         self.door = door
@@ -69,11 +77,15 @@ class Execution:
         self.coverage = coverage
         self.state: State = initial(contract, BOUND)
         self.binding = Binding()
+        self.worlds: list[World] = []
+        self.took: tuple[Took, ...] = ()
         self.steps: list[Step] = []
         self.answers: list[Answer | None] = []
+        self.repeats: dict[int, int] = {}
         self.now = START
         self.real = door.capabilities.clock == "real"
         self.last: Moment | None = None
+        self._in_time()
         if coverage is not None:
             coverage.start_run()
         door.fresh(session(BOUND))
@@ -81,7 +93,11 @@ class Execution:
             door.clock(START)
 
     def do(self, step_: Step) -> Mismatch | None:
-        """Execute and judge one step. Raises `Silence` or `Unbound` if it was not sent, `Indefinite` if the run has to end."""
+        """Execute and judge one step. Raises `Silence` or `Unbound` if it was not sent, `Indefinite` if the run has to end.
+
+        Raises `OutOfTime` when the door may be used no longer.
+        """
+        self._in_time()
         if isinstance(step_.action, Reopen):
             self.steps.append(step_)
             self.answers.append(None)
@@ -91,11 +107,17 @@ class Execution:
             return None
         return self._call(step_, step_.action)
 
+    def _in_time(self) -> None:
+        if time.monotonic() > self.door.ends:
+            raise OutOfTime
+
     def _call(self, step_: Step, command: Command) -> Mismatch | None:
         now = max(self.now + 1, _real_ms()) if self.real else step_.at
         after, response = step(self.state, command, Millis(now), self.contract)
         if isinstance(response, Silent):
             raise Silence(response.why)
+        if self.worlds:
+            self._spread(command, now)
         op, args = self.binding.call(command)
         if op not in self.door.capabilities.ops:
             self.steps.append(step_)
@@ -105,20 +127,25 @@ class Execution:
             self.door.clock(now)
         self.now = now
         began = _real_ms() if self.real else 0
-        answer = self.door.call(step_.handle, op, args)
-        if isinstance(answer, Err) and answer.code == "contended":
-            answer = self._again(answer, step_.handle, op, args)
+        try:
+            answer = self.door.call(step_.handle, op, args)
+            if isinstance(answer, Err) and answer.code == "contended":
+                answer = self._again(answer, step_.handle, op, args)
+        except NoReply as late:
+            answer = self._no_reply(late, step_, op, args)
         self.steps.append(evolve(step_, at=now) if self.real else step_)
         self.answers.append(answer)
         if isinstance(answer, Skip):
             if self.coverage is not None:
                 self.coverage.skipped(op, answer.reason)
             return None
+        span = (began - SLACK, _real_ms() + SLACK) if self.real else None
         if isinstance(answer, Unknown):
-            raise Indefinite(answer.message)
-        moment = Moment(
-            op, command, now, self.state, after, response, self.contract, (began - SLACK, _real_ms() + SLACK) if self.real else None
-        )
+            self._lose(command, now, began - SLACK)
+            return None
+        if self.worlds:
+            return self._narrow(op, command, now, span, answer)
+        moment = Moment(op, command, now, self.state, after, response, self.contract, span)
         self.last = moment
         mismatch = judge(self.binding, moment, answer)
         if mismatch is None:
@@ -127,14 +154,118 @@ class Execution:
             self.state = after
         return mismatch
 
+    def _no_reply(self, late: NoReply, one: Step, op: str, args: tuple[Any, ...]) -> Answer:
+        """An adapter did not reply: `Hung` if it is the store that hangs, else the adapter is broken, and that is raised."""
+        deadline, ends = self.door.deadline, self.door.ends
+        try:
+            self.door.restart()
+            if not self.door.hangs:
+                self.door.deadline, self.door.ends = min(deadline, HANG), time.monotonic() + 3 * HANG
+                self.door.hangs = self._hangs_again(one, op, args)
+                self.door.restart()
+        except (BrokenTarget, OutOfTime):
+            raise late from None
+        finally:
+            self.door.deadline, self.door.ends = deadline, ends
+        if not self.door.hangs:
+            raise late
+        return Hung(deadline)
+
+    def _hangs_again(self, one: Step, op: str, args: tuple[Any, ...]) -> bool:
+        """A new process answers this call on an empty store, but not after the same steps: then it is not the adapter's silence."""
+        self.door.fresh(session(BOUND))
+        if not self.real:
+            self.door.clock(self.now)
+        self.door.call(0, op, args)
+        again = Execution(self.door, self.contract)
+        try:
+            for earlier in self.steps:
+                with contextlib.suppress(Unbound, Silence):
+                    again.do(earlier)
+            self.door.hangs = False
+            again.door.call(one.handle, op, again.binding.call(one.action)[1])  # type: ignore[arg-type]  # no reopening hangs
+        except NoReply:
+            return True
+        except (Unbound, Indefinite):
+            return False
+        return False
+
+    # -- lost answers ------------------------------------------------------------------------------------------------------
+
+    def _spread(self, command: Command, now: int) -> None:
+        """Lost calls may take effect before this one, and before or after the clock moves.
+
+        Raises `Silence` if the contract is silent on the command in one of the worlds.
+        """
+        times = (self.now,) if now == self.now else (self.now, now)
+        try:
+            spread = [one for world in self.worlds for one in reachable(world, self.contract, len(self.steps), times)]
+            self.worlds = distinct(spread)
+        except TooMany as error:
+            raise Indefinite(str(error)) from error
+        for world in self.worlds:
+            _, response = step(world.state, translated(command, self.binding, world.binding), Millis(now), self.contract)
+            if isinstance(response, Silent):
+                raise Silence(response.why)
+
+    def _lose(self, command: Command, now: int, began: int) -> None:
+        """The answer is lost, so the call takes effect once, now or later, or never."""
+        worlds = self.worlds or [World(self.state, self.binding)]
+        if self.coverage is not None:
+            self.coverage.lost += 1
+        try:
+            index = len(self.steps) - 1
+            self.worlds = [after_losing(one, index, translated(command, self.binding, one.binding)) for one in worlds]
+        except TooMany as error:
+            raise Indefinite(str(error)) from error
+        if self.real:
+            for world in self.worlds:
+                world.binding.lost += ((now, began),)
+
+    def _narrow(self, op: str, command: Command, now: int, span: tuple[int, int] | None, answer: Answer) -> Mismatch | None:
+        """Keep the worlds that allow the answer; the mismatch, if none does."""
+        left: list[World] = []
+        moments: list[Moment] = []
+        wrong: list[tuple[Mismatch, Moment, World]] = []
+        for world in self.worlds:
+            meant = translated(command, self.binding, world.binding)
+            after, response = step(world.state, meant, Millis(now), self.contract)
+            moment = Moment(op, meant, now, world.state, after, response, self.contract, span)
+            binding = world.binding.copy()
+            mismatch = judge(binding, moment, answer)
+            if mismatch is None:
+                left.append(World(after, binding, world.lost, world.took))
+                moments.append(moment)
+            else:
+                wrong.append((mismatch, moment, world))
+        if not left:
+            mismatch, self.last, world = wrong[0]
+            self.state, self.binding, self.took = world.state, world.binding, world.took
+            return _of_all(mismatch, [other.rule for other, _, _ in wrong])
+        self.last = moments[0]
+        if self.coverage is not None:
+            self.coverage.judged(moments[0])
+        self.worlds = distinct(left)
+        self.state, self.binding, self.took = left[0].state, left[0].binding, left[0].took
+        if len(self.worlds) == 1 and not left[0].lost:
+            self.worlds = []
+        return None
+
     def _again(self, answer: Answer, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
         """A contended call is repeated unchanged, a few times."""
-        for _ in range(RETRIES):
+        for number in range(1, RETRIES + 1):
+            self.repeats[len(self.steps)] = number
             time.sleep(0.01)
             answer = self.door.call(handle, op, args)
             if not (isinstance(answer, Err) and answer.code == "contended"):
                 break
         return answer
+
+
+def _of_all(first: Mismatch, rules: list[str]) -> Mismatch:
+    """Whatever the lost calls did, the answer is wrong: by one rule, or by several, and then it is LAW-12 that is broken."""
+    others = tuple(dict.fromkeys(rules))
+    return first if len(others) == 1 else evolve(first, rule="LAW-12", also=others)
 
 
 def _real_ms() -> int:
@@ -143,12 +274,20 @@ def _real_ms() -> int:
 
 @frozen
 class Failure:
-    """A run whose last step was answered wrongly."""
+    """A run whose last step was answered wrongly.
+
+    ``lost``: answers were lost on the way, and whatever those calls did, the last answer is wrong; ``took`` is what they did in the
+    possibility that ``moment`` and ``mismatch`` are of. ``repeats``: how often the call of a step was repeated, since it was
+    answered with ``contended``.
+    """
 
     steps: Run
     mismatch: Mismatch
     answers: tuple[Answer | None, ...]
     moment: Moment
+    lost: bool = False
+    took: tuple[Took, ...] = ()
+    repeats: Mapping[int, int] = field(factory=dict)
 
 
 def execute(door: Door, contract: Contract, steps: Iterable[Step], coverage: Coverage | None = None) -> Failure | None:
@@ -170,4 +309,6 @@ def failure(execution: Execution, mismatch: Mismatch) -> Failure:
     """The failure that an execution has just met."""
     if execution.last is None:
         raise ValueError("no step was judged")
-    return Failure(tuple(execution.steps), mismatch, tuple(execution.answers), execution.last)
+    steps, answers = tuple(execution.steps), tuple(execution.answers)
+    lost = any(isinstance(answer, Unknown) for answer in answers)
+    return Failure(steps, mismatch, answers, execution.last, lost, execution.took, dict(execution.repeats))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from attrs import evolve
 
-from leasehold.oracle.answers import Door
+from leasehold.oracle.answers import Door, OutOfTime, Unknown
 from leasehold.oracle.relations import Related, related, resolved
 from leasehold.oracle.run import START, Failure, Reopen, Run, Step, execute
 from leasehold_model.claim import ClaimByIds, ClaimReady, RenewClaim
@@ -21,6 +21,9 @@ from leasehold_model.state import NO_FENCE, NO_PART
 
 PLAIN_TTL = Millis(60_000)
 REAL_TTL = Millis(7_200_000)
+
+LOSING_TRIES = 120
+"""How often a run is tried in which an answer has to get lost again."""
 
 
 class Shrinker:
@@ -36,22 +39,42 @@ class Shrinker:
 
     def shrink(self) -> Failure:
         """The smallest failing run that was found."""
+        if self.best.lost:
+            self._essence()
         size = 0
-        while size != len(self.best.steps) and time.monotonic() < self.ends:
+        while size != len(self.best.steps) and not self._late():
             size = len(self.best.steps)
             self._delete()
             self._simplify()
         return self.best
 
+    def _late(self) -> bool:
+        return time.monotonic() > self.ends
+
     def _fails(self, steps: Run) -> bool:
-        if time.monotonic() > self.ends:
-            return False
-        self.tries += 1
-        failure = execute(self.door, self.contract, steps)
-        if failure is None or failure.mismatch.rule != self.rule:
-            return False
-        self.best = failure
-        return True
+        for _ in range(LOSING_TRIES if self.best.lost else 1):
+            if self._late():
+                return False
+            self.tries += 1
+            try:
+                failure = execute(self.door, self.contract, steps)
+            except OutOfTime:
+                return False
+            if failure is not None and failure.mismatch.rule == self.rule:
+                self.best = failure
+                return True
+        return False
+
+    def _essence(self) -> None:
+        """Answers have to get lost again in the same places, and in a long run they rarely do. So the least is tried first."""
+        steps, last = self.best.steps, self.best.steps[-1]
+        lost = {type(one.action) for one, answer in zip(steps, self.best.answers, strict=True) if isinstance(answer, Unknown)}
+        asked = type(last.action)
+        for more in ((), (asked,), (TryClaimLease,), (TryClaimLease, CommitState), (TryClaimLease, Enqueue, ClaimReady, asked)):
+            kept = lost.union(more)
+            meaning = [one for one in related(steps, self.contract) if one.step is last or type(one.step.action) in kept]
+            if self._fails(resolved(meaning, self.contract)):
+                return
 
     def _delete(self) -> None:
         chunk = max(1, len(self.best.steps) // 2)
@@ -59,6 +82,8 @@ class Shrinker:
             end = len(self.best.steps) - 1
             deleted = False
             while end > 0:
+                if self._late():
+                    return
                 meaning: list[Related] = related(self.best.steps, self.contract)
                 start = max(0, end - chunk)
                 if self._fails(resolved(meaning[:start] + meaning[end:], self.contract)):
@@ -79,13 +104,15 @@ class Shrinker:
     def _simplify(self) -> None:
         self._from_the_start()
         index = 0
-        while index < len(self.best.steps):
+        while index < len(self.best.steps) and not self._late():
             index += not self._simplify_step(index)
 
     def _simplify_step(self, index: int) -> bool:
         steps = self.best.steps
         plain = REAL_TTL if self.door.capabilities.clock == "real" else PLAIN_TTL
         for simpler in _simpler(steps, index, plain):
+            if self._late():
+                return False
             meaning = related(steps, self.contract)
             meaning[index] = Related(simpler, meaning[index].fences, meaning[index].revision)
             tried = resolved(meaning, self.contract)

@@ -44,6 +44,9 @@ from leasehold_model.state import NO_FENCE, NO_PART, Fence, Part, Usage
 DEEP = 120
 """Batches that stand before the one that is due."""
 
+MANY = 300
+"""Grants, commits, claims and batches in one run: more than a byte counts."""
+
 LONG_PATH = 1_200
 """Nodes on one path: more than Python's or a database's usual recursion limit."""
 
@@ -57,6 +60,21 @@ def _one_by_one(first: int, count: int) -> Iterator[Command]:
         yield ClaimReady(BOUND, fence(), ANN, True, LONG, 1, Name(first + number))
 
 
+def _again_and_again() -> Iterator[Command]:
+    """One batch is claimed and given back, many times: its fencing counter grows."""
+    for name in range(600, 600 + MANY):
+        yield ClaimReady(BOUND, fence(), ANN, True, LONG, 1, Name(name))
+        yield AbandonClaim(BOUND, ClaimId(name), LeaseToken(name), (BatchId(10),))
+
+
+def _turn_by_turn() -> Iterator[Command]:
+    """A lease for each of many turns, released by the turn's commit: fencing tokens and revisions grow."""
+    for number in range(1, MANY + 1):
+        held = Fence(BOUND, ANN, LeaseToken(number), FencingToken(number))
+        yield TryClaimLease(BOUND, ANN, LONG, Name(number))
+        yield evolve(commit(2_000 + number), fence=held, release=held, expected_revision=number - 1)
+
+
 def tour(capabilities: Capabilities) -> Iterator[Run]:
     """Every rule once, then long runs, through the operations that the store offers."""
     yield from every_rule(capabilities)
@@ -68,6 +86,11 @@ def tour(capabilities: Capabilities) -> Iterator[Run]:
         joined = [enqueue(10 + number) for number in range(DEEP)]
         yield _run(lane(), *joined, claim(600, DEEP - 1), enqueue(500), claim(601), ListQueued(BOUND, True))
         yield _run(lane(), *joined[:40], *_one_by_one(600, 39), claim(700), ListQueued(BOUND, True))
+    if queue and "abandon_queued_work_claim" in capabilities.ops:
+        yield _run(lane(), enqueue(10), *_again_and_again())
+        yield _run(*(enqueue(10 + number) for number in range(MANY)), ListQueued(BOUND, True))
+    if {"try_claim_session_execution_lease", "commit_runtime_state"} <= capabilities.ops:
+        yield _run(*_turn_by_turn())
     if {"try_claim_session_execution_lease", "commit_runtime_state", "load_session"} <= capabilities.ops:
         chain = [(number, number - 1) for number in range(1, LONG_PATH + 1)]
         yield _run(lane(), commit(2_000, *chain, leaf=LONG_PATH), PATH)

@@ -227,6 +227,17 @@ class Walker:
         if not reading and self.take(4 if changed else 3) == 0:
             self.pending += self._reads_for(command)
 
+    def lost(self, command: Command) -> None:
+        """Learn that the answer was lost: do what a client would, look, or try again."""
+        reads = self._reads_for(command)
+        if self.take(3):
+            self.pending += reads
+        if self.take(3) == 0:
+            again = evolve(command, name=self.name()) if hasattr(command, "name") else command  # type: ignore[arg-type]
+            self.pending.append(again)
+        if isinstance(command, CommitState) and command.stamp.turn:
+            self.replays.append(command)
+
     def _remember(self, command: Command, after: State) -> None:
         if isinstance(command, TryClaimLease):
             lane = lane_of(after, command.session)

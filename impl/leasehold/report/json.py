@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import frozen
 
 from leasehold import __version__
 from leasehold.case import Replayed, message
+from leasehold.deviations import Deviation, Problem
 from leasehold.oracle.check import RaceFinding, Report
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.probe import Probed
@@ -54,6 +56,11 @@ def check_json(report: Report, violations: Sequence[Violation], *, recommended: 
     }
 
 
+def deviations_json(known: Sequence[Deviation]) -> list[Json]:
+    """The known deviations that were seen."""
+    return [attrs.asdict(one) for one in known]
+
+
 def broken_json(target: str, why: str, seconds: float, seed: int | None) -> dict[str, Json]:
     """A check of which nothing came, for the set-up is broken."""
     return {
@@ -94,6 +101,8 @@ def replay_json(target: str, capabilities: Capabilities, verdict: str, cases: Ma
             {
                 "case": str(path),
                 "requirement": again.case.requirement,
+                "changed": again.changed,
+                "change": again.change,
                 "verdict": again.verdict,
                 "violation": None if again.finding is None else _violation(Violation(again.finding, path)),
                 "notes": list(again.notes),
@@ -129,12 +138,13 @@ def policies_json(policies: Sequence[Probed]) -> dict[str, Json]:
 
 def _violation(violation: Violation) -> dict[str, Json]:
     finding = violation.finding
+    raced = isinstance(finding, RaceFinding) and not isinstance(finding, Problem) and finding.requirement != "TIER-1"
     return {
         "requirement": finding.requirement,
         "also": [] if isinstance(finding, RaceFinding) else list(finding.also),
         "case": None if violation.case is None else str(violation.case),
-        "commands": (0 if finding.requirement == "TIER-1" else 2) if isinstance(finding, RaceFinding) else finding.commands,
-        "concurrent": isinstance(finding, RaceFinding) and finding.requirement != "TIER-1",
+        "commands": 2 * raced if isinstance(finding, RaceFinding) else finding.commands,
+        "concurrent": raced,
         "message": finding.message if isinstance(finding, RaceFinding) else message(finding),
     }
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from attrs import frozen
 
-from leasehold.oracle.answers import Answer, BrokenTarget, Skip
+from leasehold.oracle.answers import Answer, BrokenTarget, Skip, Unknown
 from leasehold.oracle.binding import Binding, Unbound
 from leasehold.oracle.judge import judge
 from leasehold.oracle.moment import Mismatch, Moment
 from leasehold.oracle.run import BOUND, Failure, Reopen
 from leasehold_model.ids import Millis
 from leasehold_model.machine import Command, Response, initial, step
+from leasehold_model.state import State
 
 EVER = (-(2**62), 2**62)
 """A real clock's span that fits any time."""
@@ -35,17 +36,22 @@ class Line:
     response: Response | None
     answer: Answer | None
     broken: bool
+    repeats: int = 0
 
 
 @frozen
 class Story:
-    """A failing run. ``start``: its first step's time, from which the others are counted."""
+    """A failing run. ``start``: its first step's time, from which the others are counted.
+
+    ``states``: what the model holds before the run and after each step.
+    """
 
     lines: tuple[Line, ...]
     mismatch: Mismatch
     binding: Binding
     start: int
     real: bool
+    states: tuple[State, ...]
 
 
 def tell(failure: Failure) -> Story:
@@ -53,25 +59,31 @@ def tell(failure: Failure) -> Story:
     contract, binding = failure.moment.contract, Binding()
     real = failure.moment.span is not None
     state = initial(contract, BOUND)
-    lines = []
+    states, lines = [state], []
     last = len(failure.steps)
     for number, (one, answer) in enumerate(zip(failure.steps, failure.answers, strict=True), start=1):
+        for took in failure.took:
+            if took.before == number - 1:
+                state, _ = step(state, took.lost.command, Millis(took.at), contract)
         if isinstance(one.action, Reopen):
             lines.append(Line(number, one.at, one.handle, one.action, "", (), None, answer, False))
+            states.append(state)
             continue
         after, response = step(state, one.action, Millis(one.at), contract)
         op, args = _call(binding, one.action)
         broken = number == last
         if broken:
             response = failure.moment.response
-        elif answer is not None and not isinstance(answer, Skip):
+        elif answer is not None and not isinstance(answer, Skip | Unknown):
             moment = Moment(op, one.action, one.at, state, after, response, contract, EVER if real else None)
             with contextlib.suppress(BrokenTarget):
                 judge(binding, moment, answer)
             state = after
         op = failure.moment.op if broken else op
-        lines.append(Line(number, one.at, one.handle, one.action, op, args, response, answer, broken))
-    return Story(tuple(lines), failure.mismatch, binding, failure.steps[0].at, real)
+        states.append(failure.moment.after if broken else state)
+        repeats = failure.repeats.get(number - 1, 0)
+        lines.append(Line(number, one.at, one.handle, one.action, op, args, response, answer, broken, repeats))
+    return Story(tuple(lines), failure.mismatch, binding, failure.steps[0].at, real, tuple(states))
 
 
 def _call(binding: Binding, command: Command) -> tuple[str, tuple[Any, ...] | None]:

@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from leasehold.case import Replayed, as_pytest, case_of
+from leasehold.deviations import EXPLAINED, Problem
+from leasehold.oracle.answers import Unknown
 from leasehold.oracle.check import RaceFinding, Report
 from leasehold.oracle.coverage import NotChecked
 from leasehold.oracle.findings import Finding
@@ -33,6 +35,9 @@ from leasehold_model.requirements import REQUIREMENTS, STATEMENTS
 
 WIDEST = 130
 """Columns beyond which lines get no longer: nobody reads them."""
+
+FOLDED, HEAD, TAIL = 60, 10, 20
+"""A run of more steps than the first is told by so many of its first and of its last."""
 
 GAP = 2
 """Columns between two cells of a list."""
@@ -53,11 +58,11 @@ class Asked:
 
 def show(console: Console, report: Report, violations: Sequence[Violation], asked: Asked) -> None:
     """Print the report of a check."""
-    console.print(_headline(report.verdict, _sentence(report, asked)), soft_wrap=False)
+    console.print(_headline(report.verdict, sentence(report, asked)), soft_wrap=False)
     for line in _facts(report):
         console.print(line)
     if len(violations) >= asked.max_findings:
-        console.print(Text(f"stopped at {_count(len(violations), 'finding', 'findings')}: --max-findings", "dim"))
+        console.print(Text(f"stopped at {count(len(violations), 'finding', 'findings')}: --max-findings", "dim"))
     for number, violation in enumerate(violations, start=1):
         console.print()
         _show_finding(console, violation, f"{number} of {len(violations)}", report)
@@ -67,8 +72,10 @@ def show(console: Console, report: Report, violations: Sequence[Violation], aske
         console.print(_policies(console, report.policies))
     if report.operations:
         console.print(_coverage(console, report))
-    if report.not_checked:
-        console.print(_not_checked(report.not_checked))
+    known = [one for one in report.not_checked if one.why.startswith(EXPLAINED)]
+    for title, items in (("Known deviations", known), ("Not checked", [one for one in report.not_checked if one not in known])):
+        if items:
+            console.print(_not_checked(title, items))
     console.print(_title("Again"))
     console.print(Text(f"  {asked.command}", "bold"), soft_wrap=True)
     console.print()
@@ -105,13 +112,17 @@ def _headline(verdict: str, sentence: str) -> Text:
     return Text.assemble((f" {verdict.upper()} ", f"bold white on {_COLOURS[verdict]}"), "  ", (sentence, "bold"))
 
 
-def _sentence(report: Report, asked: Asked) -> str:
-    rules = [*(race.requirement for race in report.races), *(finding.requirement for finding in report.findings)]
+def sentence(report: Report, asked: Asked) -> str:
+    """The verdict in words."""
+    rules = [*(race.requirement for race in report.races if not isinstance(race, Problem))]
+    rules += [finding.requirement for finding in report.findings]
     cut = "; the check was interrupted" if report.interrupted else ""
     if rules:
         return f"{report.target} breaks {', '.join(rules)}{cut}"
+    if any(isinstance(race, Problem) for race in report.races):
+        return f"{report.target} breaks no rule otherwise than recorded, but the register of known deviations is not right{cut}"
     if report.verdict == "violates" and asked.recommended:
-        options = _count(len(report.loose), "option is", "options are")
+        options = count(len(report.loose), "option is", "options are")
         return f"{report.target} breaks no rule, but {options} not the recommended one{cut}"
     if report.verdict == "conforms":
         return f"{report.target} kept every rule that was checked{cut}"
@@ -121,25 +132,26 @@ def _sentence(report: Report, asked: Asked) -> str:
 
 
 def _facts(report: Report) -> Iterable[Text]:
-    operations, runs = _count(report.operations, "operation", "operations"), _count(report.runs, "run", "runs")
-    yield Text(f"{operations} in {runs}, {report.seconds:.1f} s, seed {report.seed}", "dim")
+    operations, runs = count(report.operations, "operation", "operations"), count(report.runs, "run", "runs")
+    lost = f", {count(report.lost, 'answer', 'answers')} lost" if report.lost else ""
+    yield Text(f"{operations} in {runs}{lost}, {report.seconds:.1f} s, seed {report.seed}", "dim")
     exercised = sum(count > 0 for count in report.exercised.values())
     line = f"{exercised} of {len(report.exercised)} rules exercised"
     if report.not_checked:
-        line += f"; not checked: {_in_brief([one.what for one in report.not_checked])} (why: below)"
+        line += f"; not checked: {in_brief([one.what for one in report.not_checked])} (why: below)"
     yield Text(line, "dim")
 
 
-def _in_brief(whats: Sequence[str]) -> str:
+def in_brief(whats: Sequence[str]) -> str:
     """What was not checked, by name if it is little, else by number."""
     if len(whats) <= 8:
         return ", ".join(whats)
     rules, operations = sum(one in STATEMENTS for one in whats), sum(one in OPERATIONS for one in whats)
     points = sum(one.startswith("P-") for one in whats)
     others = [one for one in whats if one not in STATEMENTS and one not in OPERATIONS and not one.startswith("P-")]
-    counts = [_count(rules, "rule", "rules")] if rules else []
-    counts += [_count(operations, "operation", "operations")] if operations else []
-    counts += [_count(points, "policy", "policies")] if points else []
+    counts = [count(rules, "rule", "rules")] if rules else []
+    counts += [count(operations, "operation", "operations")] if operations else []
+    counts += [count(points, "policy", "policies")] if points else []
     return ", ".join([*counts, *others])
 
 
@@ -168,8 +180,9 @@ def _show_finding(console: Console, violation: Violation, title: str, report: Re
 
 
 def _rule(finding: Finding | RaceFinding, title: str) -> Rule:
-    steps = "" if isinstance(finding, RaceFinding) else f", shown in {_count(finding.commands, 'operation', 'operations')}"
-    return Rule(Text.assemble((finding.requirement, _BROKEN), (f" broken ({title}){steps}", "red")), style="red", align="left")
+    steps = "" if isinstance(finding, RaceFinding) else f", shown in {count(finding.commands, 'operation', 'operations')}"
+    how = "not as recorded" if isinstance(finding, Problem) else "broken"
+    return Rule(Text.assemble((finding.requirement, _BROKEN), (f" {how} ({title}){steps}", "red")), style="red", align="left")
 
 
 def run_block(finding: Finding) -> list[RenderableType]:
@@ -182,13 +195,13 @@ def run_block(finding: Finding) -> list[RenderableType]:
     parts.append(
         Text.assemble((where, _BROKEN), ": the contract allows ", (allowed, "green"), "; the store answered ", (given, "red"), ".")
     )
-    blame = _blame(finding, story)
-    if blame:
-        parts.append(Text(blame))
+    why = blame(finding, story)
+    if why:
+        parts.append(Text(why))
     if "\n" in wrong.given:
         parts.append(Text("\n".join(wrong.given.splitlines()[1:]), "dim"))
-    legend = _legend(story, words)
-    parts += [Text(legend, "dim")] if legend else []
+    names = legend(story, words)
+    parts += [Text(names, "dim")] if names else []
     if not finding.confirmed:
         parts.append(
             Text("This did not happen again when the same run was repeated: the store does not always do the same.", "yellow")
@@ -209,6 +222,11 @@ def _run_table(story: Story, words: Words) -> Table:
     table.add_column("the model allows", overflow="fold", ratio=4)
     table.add_column("the store answered", overflow="fold", ratio=4)
     for line in story.lines:
+        if len(story.lines) > FOLDED and HEAD < line.number <= len(story.lines) - TAIL:
+            if line.number == HEAD + 1:
+                left_out = f"{len(story.lines) - HEAD - TAIL} more steps, all in the case file"
+                table.add_row("  ..", *[""] * (times + handles), left_out, "", "", style="dim")
+            continue
         cells = [f"{'>>' if line.broken else '  '}{line.number}"]
         cells += [f"+{line.at - story.start}"] if times else []
         cells += [str(line.handle + 1)] if handles else []
@@ -223,7 +241,8 @@ def _run_table(story: Story, words: Words) -> Table:
     return table
 
 
-def _legend(story: Story, words: Words) -> str:
+def legend(story: Story, words: Words) -> str:
+    """What the short names, numbers and times of a run mean."""
     parts = []
     if len({line.at for line in story.lines} | {story.start}) > 1 or any("+" in words.answer(line) for line in story.lines):
         parts.append("times and expiries in ms since the run began")
@@ -235,9 +254,13 @@ def _legend(story: Story, words: Words) -> str:
     return "; ".join(parts)
 
 
-def _blame(finding: Finding, story: Story) -> str:
+def blame(finding: Finding, story: Story) -> str:
     """Why it is that rule and not the one of the wrong answer."""
     own = story.mismatch.rule
+    if finding.failure.lost:
+        lost = [str(line.number) for line in story.lines if isinstance(line.answer, Unknown)]
+        calls = f"the call of step {lost[0]}" if len(lost) == 1 else f"the calls of steps {', '.join(lost)}"
+        return f"The answer to {calls} was lost. Whether it took effect, at once or later, or never: this answer is wrong."
     if finding.requirement == own:
         return ""
     culprit = next((line for line in reversed(story.lines[:-1]) if _inert(finding.requirement, line)), None)
@@ -348,12 +371,12 @@ def _short(count: int) -> str:
     return f"{count / 1000:.0f}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"
 
 
-def _not_checked(items: Sequence[NotChecked]) -> RenderableType:
+def _not_checked(title: str, items: Sequence[NotChecked]) -> RenderableType:
     by_why: dict[str, list[str]] = {}
     for one in items:
         by_why.setdefault(one.why, []).append(one.what)
-    lines = [Text.assemble("  ", (", ".join(whats), "yellow"), f": {why}") for why, whats in by_why.items()]
-    return Group(_title("Not checked"), *lines)
+    lines = [Text.assemble("  ", (", ".join(whats), "yellow"), f": {why.removeprefix(EXPLAINED)}") for why, whats in by_why.items()]
+    return Group(_title(title), *lines)
 
 
 def _starved(report: Report) -> RenderableType:
@@ -401,12 +424,12 @@ def show_probe(console: Console, target: str, policies: Sequence[Probed]) -> Non
 def show_replayed(console: Console, name: str, again: Replayed, target: str) -> None:
     """Print what became of one case."""
     console.print(_headline(again.verdict, f"{name}: {_outcome(again, target)}"))
-    for one in again.notes:
-        console.print(Text(f"  {one}", "yellow"))
-    if again.differing:
-        console.print(
-            Text("  Judged by the policies of this store, which are not those of the case: " + "; ".join(again.differing), "yellow")
-        )
+    console.print(Text(f"  {again.change}.", "yellow" if again.changed and again.verdict != "conforms" else ""))
+    if not again.because:
+        for one in again.notes:
+            console.print(Text(f"  {one}", "yellow"))
+        if again.differing:
+            console.print(Text(f"  This store is judged by its own policies: {'; '.join(again.differing)}", "yellow"))
     finding = again.finding
     if finding is None:
         return
@@ -436,5 +459,6 @@ def replayed_text(again: Replayed, target: str, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
-def _count(number: int, one: str, many: str) -> str:
+def count(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
     return f"{number:,} {one if number == 1 else many}"

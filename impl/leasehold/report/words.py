@@ -9,7 +9,7 @@ from typing import Any
 
 from leasehold import records
 from leasehold.oracle import vocabulary as word
-from leasehold.oracle.answers import Answer, Err, Hung, Ok, Skip, Unknown
+from leasehold.oracle.answers import Answer, Err, Hung, Misshapen, Ok, Skip, Unknown
 from leasehold.report.story import Line, Story
 from leasehold_model import attachment, claim, commit, graph, lease, outcome, queue
 from leasehold_model.decisions import MAX_MS
@@ -213,8 +213,12 @@ class Words:
     # -- answers -----------------------------------------------------------------------------------------------------------
 
     def answer(self, line: Line) -> str:
-        """What the store answered."""
-        answer: Answer | None = line.answer
+        """What the store answered, in the end."""
+        if line.repeats:
+            return f"refused: contended ({line.repeats} x); then {self._answer(line, line.answer)}"
+        return self._answer(line, line.answer)
+
+    def _answer(self, line: Line, answer: Answer | None) -> str:
         match answer:
             case None:
                 return "reopened"
@@ -222,6 +226,8 @@ class Words:
                 return self._ok(line, value)
             case Err(code, message, _, untyped):
                 return message.partition(", which is no ")[0].partition("\n")[0] if untyped else f"refused: {code}"
+            case Misshapen(value):
+                return self._value(value)
             case Hung(seconds):
                 return f"nothing within {seconds:g} s"
             case Skip(reason):

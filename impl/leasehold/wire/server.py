@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
 from leasehold import __version__
-from leasehold.store import Capabilities, Refusal, VirtualClock
-from leasehold.stores.memory import MemoryStore
-from leasehold.stores.sqlite import SqliteStore
+from leasehold.oracle.python_door import declared, takes_session
+from leasehold.store import Indeterminate, Refusal, VirtualClock
 from leasehold.wire.codec import ShapeError, decode_args, encode_result
 
 Json = dict[str, Any]
 
 
 class Server:
-    """Serves stores made by ``make(label, clock)``; ``again(label, clock)`` finds one that every handle was closed of."""
+    """Serves stores that ``make(session_id, clock)`` opens, each an object with the methods of `leasehold.store.Store`."""
 
-    def __init__(
-        self, name: str, make: Callable[[str, VirtualClock], Any], again: Callable[[str, VirtualClock], Any] | None
-    ) -> None:
+    def __init__(self, name: str, make: Callable[[str, VirtualClock], Any]) -> None:
         self.name = name
         self.clock = VirtualClock(0)
         self._make = make
-        self._again = again
-        self._stores: dict[str, Any] = {}
-        self._handles: dict[str, tuple[str, Any]] = {}
+        self._stores: dict[str, _Store] = {}
+        self._handles: dict[str, tuple[_Store, Any]] = {}
         self._commands: dict[str, Callable[[Json], Json]] = {
             "hello": self._hello,
             "create": self._create,
@@ -55,46 +49,41 @@ class Server:
                 return
 
     def _hello(self, request: Json) -> Json:
-        probe: Capabilities = self._make("hello", self.clock).capabilities
+        probe = self._make("alpha", self.clock)
+        capabilities = declared(probe)
+        _end(probe, "close")
+        _end(probe, "drop")
         given = {
-            "tier": probe.tier,
-            "manifest": probe.manifest,
-            "clock": "virtual",
-            "handles": probe.handles,
-            "reopen": probe.reopen and self._again is not None,
+            "tier": capabilities.tier,
+            "manifest": capabilities.manifest,
+            "clock": capabilities.clock,
+            "handles": capabilities.handles,
+            "reopen": capabilities.reopen,
             "kill": False,
             "concurrent": False,
-            "ops": sorted(probe.ops),
+            "max_integer": capabilities.max_integer,
+            "ops": sorted(capabilities.ops),
         }
         return {"ok": {"protocol": 1, "name": self.name, "version": __version__, "language": "python", "capabilities": given}}
 
     def _create(self, request: Json) -> Json:
-        self._stores[request["store"]] = self._make(request["store"], self.clock)
+        self._stores[request["store"]] = _Store(self._make(request["session_id"], self.clock))
         return {"ok": {}}
 
     def _open(self, request: Json) -> Json:
-        label = request["store"]
-        store = self._stores.get(label)
-        self._handles[request["handle"]] = (label, store.open_handle() if store is not None else self._reopened(label))
+        store = self._stores[request["store"]]
+        self._handles[request["handle"]] = (store, store.open())
         return {"ok": {}}
 
-    def _reopened(self, label: str) -> Any:
-        if self._again is None:
-            raise KeyError(f"no store {label}")
-        return self._again(label, self.clock)
-
     def _close(self, request: Json) -> Json:
-        label, handle = self._handles.pop(request["handle"])
-        handle.close()
-        last = not any(other == label for other, _ in self._handles.values())
-        if last and self._again is not None and label in self._stores:
-            self._stores.pop(label).close()
+        store, handle = self._handles.pop(request["handle"])
+        store.close(handle)
         return {"ok": {}}
 
     def _drop(self, request: Json) -> Json:
         store = self._stores.pop(request["store"], None)
         if store is not None:
-            store.close()
+            store.drop()
         return {"ok": {}}
 
     def _clock(self, request: Json) -> Json:
@@ -110,22 +99,51 @@ class Server:
             return {"err": {"code": "invalid_request", "message": str(error)}}
         try:
             value = getattr(handle, op)(*args)
+        except Indeterminate as lost:
+            return {"unknown": {"message": str(lost)}}
+        except NotImplementedError as error:
+            return {"skip": {"reason": str(error)}}
         except Refusal as refusal:
             return {"err": {"code": refusal.code, "message": str(refusal), **refusal.details}}
-        return {"ok": encode_result(op, value)}
+        except Exception as error:  # noqa: BLE001 - whatever else a store raises is an error of its own
+            return {"err": {"code": "backend", "message": f"{type(error).__name__}: {error}"}}
+        return {"ok": None if value is None else encode_result(op, value)}
 
 
-def serve(store: str, requests: IO[str], replies: IO[str]) -> None:
-    """Serve ``memory``, or ``sqlite`` in a temporary directory."""
-    if store == "memory":
-        Server("leasehold memory", lambda label, clock: MemoryStore(clock), None).serve(requests, replies)
-        return
-    with tempfile.TemporaryDirectory(prefix="leasehold-serve-") as directory:
+class _Store:
+    """One store. Its first handle is the object that the factory gave, the others are ``open_handle()``'s."""
 
-        def path(label: str) -> Path:
-            return Path(directory) / f"{label}.db"
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._fresh = True
 
-        def opened(label: str, clock: VirtualClock) -> SqliteStore:
-            return SqliteStore(path(label), clock=clock)
+    def open(self) -> Any:
+        """A handle."""
+        first, self._fresh = self._fresh, False
+        return self._store if first else self._store.open_handle()
 
-        Server("leasehold sqlite", opened, opened).serve(requests, replies)
+    def close(self, handle: Any) -> None:
+        """Close one."""
+        _end(handle, "close")
+
+    def drop(self) -> None:
+        """Its data may go."""
+        if self._fresh:
+            _end(self._store, "close")
+        _end(self._store, "drop")
+
+
+def _end(handle: Any, how: str) -> None:
+    end = getattr(handle, how, None)
+    if end is not None:
+        end()
+
+
+def serve(target: str, factory: Callable[..., Any], requests: IO[str], replies: IO[str]) -> None:
+    """Serve the stores of a factory, as `leasehold.targets` has them: ``factory(clock)``, or with ``session_id=`` too."""
+    wants_session = takes_session(factory)
+
+    def make(session_id: str, clock: VirtualClock) -> Any:
+        return factory(clock, session_id=session_id) if wants_session else factory(clock)
+
+    Server(f"leasehold {target}", make).serve(requests, replies)

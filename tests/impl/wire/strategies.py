@@ -180,3 +180,30 @@ RECORDS: dict[type, st.SearchStrategy[Any]] = {
     r.GcReport: GC,
 }
 """Every record by its class."""
+
+RESULTS: dict[str, st.SearchStrategy[Any] | None] = {
+    "load_session": some(READ),
+    "load_node": some(NODE),
+    "commit_runtime_state": COMMIT_RESULT,
+    "try_claim_session_execution_lease": some(LEASE),
+    "renew_session_execution_lease": LEASE,
+    "release_session_execution_lease": None,
+    "enqueue_queued_work": BATCH,
+    "claim_ready_queued_work": some(CLAIM),
+    "claim_ready_queued_work_by_batch_ids": some(CLAIM),
+    "renew_queued_work_claim": CLAIM,
+    "abandon_queued_work_claim": None,
+    "cancel_queued_work_batch": some(BATCH),
+    "list_queued_work": several(BATCH),
+    "list_pending_queued_work": several(BATCH),
+    "save_session_meta": None,
+    "load_session_meta": some(META),
+    "tombstone_nodes": None,
+    "vacuum": VACUUM,
+    "gc_unreachable": GC,
+    "record_intent": None,
+    "commit_refs": None,
+    "list_uncommitted": several(ENTRY),
+    "forget": None,
+}
+"""What every operation may give; None where what it gives is not looked at."""

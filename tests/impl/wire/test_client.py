@@ -1,15 +1,14 @@
-"""The door to an adapter program: a right one is checked as in process, a broken one is told apart from a wrong store."""
+"""The door to an adapter program: a right one is checked as in process."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from leasehold.oracle.answers import BrokenTarget, Err, Ok, Skip, Unknown
+from leasehold.oracle.answers import Err, Ok, Skip, Unknown
 from leasehold.oracle.check import Options, check
 from leasehold.wire.client import WireDoor
 
@@ -47,45 +46,6 @@ def _adapter(tmp_path: Path, body: str) -> list[str]:
     return [sys.executable, str(program)]
 
 
-def _checked(command: list[str]) -> None:
-    door = WireDoor(command, "broken", deadline=2.0)
-    with door.alarm():
-        check(door, Options(budget=5, seed=1))
-
-
-BROKEN = {
-    "no JSON": ("print('oops', flush=True)", "not JSON"),
-    "a wrong seq": ("print(json.dumps({'seq': 7, 'ok': None}), flush=True)", "seq 7"),
-    "two kinds": ("reply(request, ok=None, skip={'reason': 'x'})", "exactly one"),
-    "no kind": ("reply(request)", "exactly one"),
-    "an error without a code": ("reply(request, err={'message': 'x'})", "code"),
-    "silence": ("time.sleep(60)", "no reply within"),
-    "death": ("sys.exit(3)", "exit code 3"),
-    "last words": ("sys.exit('a pity')", "a pity"),
-    "a flood of standard error": ("sys.stderr.write('x' * 3_000_000); sys.exit(1)", "exit code 1"),
-    "out of shape": ("reply(request, ok={'fencing_token': 'three'})", "out of shape"),
-    "a fault": ("reply(request, fault={'message': 'my mistake', 'trace': 'line 3'})", "my mistake"),
-    "an array": ("print('[]', flush=True)", "not a JSON object"),
-    "deep nesting": ("print('[' * 100_000, flush=True)", "not JSON"),
-    "bytes that are no text": ("sys.stdout.buffer.write(b'\\xff\\xfe\\n'); sys.stdout.flush()", "not JSON"),
-    "a hello of another protocol": ("reply(request, ok={**HELLO, 'protocol': 9})  # hello", "protocol 9"),
-    "a hello without capabilities": ("reply(request, ok={'protocol': 1})  # hello", "capabilities"),
-    "a hello with a strange clock": (
-        "reply(request, ok={**HELLO, 'capabilities': {**HELLO['capabilities'], 'clock': 'sun'}})  # hello",
-        "clock",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_adapter_is_never_counted_against_the_store(name: str, tmp_path: Path) -> None:
-    body, said = BROKEN[name]
-    started = time.monotonic()
-    with pytest.raises(BrokenTarget, match=said):
-        _checked(_adapter(tmp_path, body))
-    assert time.monotonic() - started < 2.0 + 5.0 + 5.0
-
-
 def test_every_kind_of_reply_becomes_its_answer(tmp_path: Path) -> None:
     replies = {
         "try_claim_session_execution_lease": "ok=None",
@@ -117,6 +77,6 @@ def test_a_wrong_store_is_a_violation_through_the_wire_too(tmp_path: Path) -> No
     )
     door = WireDoor(program, "wrong", deadline=5.0)
     with door.alarm():
-        report = check(door, Options(budget=5, seed=1, max_findings=1))
+        report = check(door, Options(budget=5, seed=1))
     assert report.verdict == "violates"
-    assert report.findings[0].requirement in {"LAW-3", "LEASE-2", "LEASE-3"}
+    assert {"LAW-3", "LEASE-2", "LEASE-3"} & {finding.requirement for finding in report.findings}

@@ -1,0 +1,3 @@
+module leasehold-example
+
+go 1.23

@@ -1,0 +1,134 @@
+"""The report as Markdown, for the summary page of a CI job. What a store answered is shown, never obeyed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from leasehold.oracle.check import RaceFinding, Report
+from leasehold.oracle.findings import Finding
+from leasehold.report.html import GROUPS, SIGNS, STATES
+from leasehold.report.json import Violation
+from leasehold.report.plain import answered, does
+from leasehold.report.standing import Standing, printable, standings
+from leasehold.report.story import tell
+from leasehold.report.text import Asked, blame, count, legend, sentence, weaknesses
+from leasehold.report.timeline import client, mermaid, timeline
+from leasehold.report.words import Words, short_op
+from leasehold_model.requirements import STATEMENTS
+
+MOST_STEPS = 40
+"""Steps of a run that are shown; of a longer one the middle is left out."""
+
+_ACTIVE = re.compile(r"[&<>|\\`*_\[\]~#@$]|:(?=\S)|www\.")
+
+
+def check_markdown(report: Report, violations: Sequence[Violation], asked: Asked) -> str:
+    """The report of a check."""
+    lines = [f"## {SIGNS[report.verdict]} {report.verdict.upper()}: {text(sentence(report, asked))}", ""]
+    runs = f"{count(report.operations, 'operation', 'operations')} in {count(report.runs, 'run', 'runs')}"
+    lines += [f"{runs}, {report.seconds:.1f} s, seed {report.seed}.", "", "Run it again:", "", *_pre(asked.command, "sh"), ""]
+    for number, violation in enumerate(violations, start=1):
+        lines += [f"### Finding {number} of {len(violations)}: {violation.finding.requirement}", ""]
+        lines += [f"> {text(STATEMENTS.get(violation.finding.requirement, ''))}", ""]
+        lines += _finding(violation.finding)
+        if violation.case is not None:
+            lines += ["Run it again:", "", *_pre(shlex.join(["leasehold", "replay", str(violation.case), report.target]), "sh"), ""]
+    if asked.recommended and report.loose:
+        lines += [f"Not the recommended option, which was required: {', '.join(report.loose)}.", ""]
+    if report.operations:
+        lines += _rules(standings(report))
+    lines += [f"**Weakness:** {text(one)}\n" for one in weaknesses(report.policies)]
+    lines += _not_checked(report)
+    return printable("\n".join(lines)) + "\n"
+
+
+def broken_markdown(target: str, why: str, command: str) -> str:
+    """A check of which nothing came, for the set-up is broken."""
+    lines = [f"## {SIGNS['broken']} BROKEN: {text(target)} could not be checked", "", *_pre(why), ""]
+    lines += [
+        "Nothing was found out about the rules: mend this first, then run the same command again.",
+        "",
+        *_pre(command, "sh"),
+        "",
+    ]
+    return printable("\n".join(lines)) + "\n"
+
+
+def text(given: str) -> str:
+    """Text in which nothing means anything to Markdown, on one line, also inside a table."""
+    return _ACTIVE.sub(lambda match: "".join(f"&#{ord(one)};" for one in match[0]), " ".join(given.split()))
+
+
+def _bold(given: str) -> str:
+    return f"**{text(given)}**" if given.strip() else ""
+
+
+def _pre(given: str, kind: str = "") -> list[str]:
+    """Text in a fence that is longer than any in it."""
+    longest = max((len(run) for run in re.findall("`+", given)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [fence + kind, *given.splitlines(), fence]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def _finding(finding: Finding | RaceFinding) -> list[str]:
+    if isinstance(finding, RaceFinding):
+        return [text(finding.message), ""]
+    story = tell(finding.failure)
+    words, drawn = Words(story), timeline(finding)
+    last = story.lines[-1]
+    _, allowed, given = words.wrong()
+    place = "" if story.mismatch.where == last.op else f", at {text(story.mismatch.where)}"
+    lines = [
+        f"In step {last.number} {text(client(last, story))} {does(last.op)} ({text(short_op(last.op))}).",
+        f"The store answered{place}: {_bold(answered(given))}. It should have been: {_bold(answered(allowed))}.",
+        "",
+    ]
+    why = blame(finding, story)
+    lines += [text(why), ""] if why else []
+    if finding.failure.lost:
+        lines += ["Not every call was answered. Whatever the others did, the last answer is wrong; shown is one possibility.", ""]
+    if not finding.confirmed:
+        lines += ["This did not happen again when the same run was repeated: the store does not always do the same.", ""]
+    rows = []
+    for line in story.lines:
+        told = (client(line, story), words.call(line), words.allowed(line.response), words.answer(line))
+        cells = [text(cell) for cell in told]
+        when = [words.time(line.at)] if drawn.timed else []
+        number = str(line.number)
+        if line.broken:
+            number, cells = f"**{number} wrong**", [_bold(cell) for cell in told]
+        rows.append([number, *when, *cells])
+    if len(rows) > MOST_STEPS:
+        half = MOST_STEPS // 2
+        rows = [*rows[:half], ["..."] * len(rows[0]), *rows[-half:]]
+    heads = ["step", *(["ms"] if drawn.timed else []), "who", "call", "the contract allows", "the store answered"]
+    lines += _table(heads, rows)
+    names = legend(story, words)
+    lines += [text(names) + ".", ""] if names else []
+    return [*lines, "```mermaid", *mermaid(drawn).splitlines(), "```", ""]
+
+
+def _rules(ruled: Sequence[Standing]) -> list[str]:
+    rows = []
+    for prefix, title in GROUPS.items():
+        counts = Counter(one.state for one in ruled if one.id.rpartition("-")[0] == prefix)
+        rows.append([title, *(str(counts[state] or "") for state in STATES)])
+    heads = ["rules", *(f"{sign} {word}" for sign, word, _ in STATES.values())]
+    return ["### Rules", "", *_table(heads, rows)]
+
+
+def _not_checked(report: Report) -> list[str]:
+    by_why: dict[str, list[str]] = {}
+    for one in report.not_checked:
+        by_why.setdefault(one.why, []).append(one.what)
+    never = [one.removeprefix("sometimes: ") for one in report.starved]
+    rows = [[text(", ".join(whats)), text(why)] for why, whats in by_why.items()]
+    rows += [[text(", ".join(never)), "never reached in this check"]] if never else []
+    return ["### Not checked", "", *_table(["what", "why"], rows)] if rows else []

@@ -1,0 +1,561 @@
+"""A finding as a time line: who called what, which leases and claims were held meanwhile, and where the answer was wrong.
+
+The axis is the order of the steps, not the time: a lease may run for an hour between two calls in one millisecond. The instants are
+written above the steps. Leases and claims are those that the model holds, numbered as the store numbered them; what a wrong
+answer says beyond that is drawn apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from textwrap import wrap
+from typing import Any, Literal
+
+from attrs import evolve, frozen
+
+from leasehold import records
+from leasehold.oracle import vocabulary as word
+from leasehold.oracle.answers import Answer, Err, Hung, Misshapen, Ok, Skip, Unknown
+from leasehold.oracle.findings import Finding
+from leasehold.oracle.run import BOUND
+from leasehold.report.standing import printable
+from leasehold.report.story import Line, Story, tell
+from leasehold.report.template import style
+from leasehold.report.words import Words, short_op
+from leasehold_model.decisions import MAX_MS
+from leasehold_model.outcome import Absent, Done
+from leasehold_model.state import State
+
+STORE = "store"
+"""The lane of the store."""
+
+ALIKE = 4
+"""So many calls in a row that differ in nothing drawn are drawn as one."""
+
+SOMEONE = "a client"
+"""Who makes a call that names no owner, where there is one handle."""
+
+TONES = 6
+"""How many colours there are for fencing tokens. The number is always written on, so a repeated colour hides nothing."""
+
+
+@frozen
+class Instant:
+    """A step, or several alike, and when it was made."""
+
+    number: str
+    time: str
+    later: str
+
+
+@frozen(kw_only=True)
+class Mark:
+    """One call on its client's lane, with its answer. ``times``: as many in a row that are alike are drawn as one, the last.
+
+    ``revision``: what an accepted commit made of the head.
+    """
+
+    column: int
+    lane: int
+    op: str
+    call: str
+    answer: str
+    sign: Literal["ok", "none", "refused", "wrong", "reopen"]
+    full: str
+    allowed: str
+    revision: str = ""
+    handle: int = 0
+    times: int = 1
+
+
+@frozen(kw_only=True)
+class Bar:
+    """What an owner holds, from one point of the axis to another. ``labels``: from long to short, whichever fits."""
+
+    lane: int
+    kind: Literal["lease", "claim", "wrong", "expected"]
+    first: float
+    last: float
+    end: Literal["", "expired", "ended"]
+    labels: tuple[str, ...]
+    tone: int
+    row: int = 0
+
+
+@frozen(kw_only=True)
+class Timeline:
+    """A finding as a drawing would show it. Lanes are the clients and, last, the store."""
+
+    rule: str
+    lanes: tuple[str, ...]
+    instants: tuple[Instant, ...]
+    marks: tuple[Mark, ...]
+    bars: tuple[Bar, ...]
+    where: str
+    part: str
+    allowed: str
+    given: str
+    timed: bool
+
+    @property
+    def summary(self) -> str:
+        """The drawing in words, for those who do not see it."""
+        told = "; ".join(
+            f"step {when.number}: {self.lanes[one.lane]} {one.call}, answered {one.full}"
+            for when, one in zip(self.instants, self.marks, strict=True)
+        )
+        return f"{told}. {self.where} is wrong: the contract allows {self.allowed}; the store answered {self.given}."
+
+
+# -- from a finding --------------------------------------------------------------------------------------------------------------
+
+
+def timeline(finding: Finding) -> Timeline:
+    """The time line of a finding."""
+    story = tell(finding.failure)
+    words = Words(story)
+    clients = [client(line, story) for line in story.lines]
+    lanes = (*dict.fromkeys(clients), STORE)
+    where, allowed, given = words.wrong()
+    handles = len({line.handle for line in story.lines}) > 1
+    states = story.states
+    folds = _folds(story, clients, states)
+    marks, instants = [], []
+    for column, (index, upto) in enumerate(folds):
+        line, earlier = story.lines[upto - 1], story.lines[index - 1].at if index else story.start
+        before, after = states[index], states[upto]
+        number = f"{line.number}" if upto - index == 1 else f"{index + 1}\u2013{upto}"
+        instants.append(Instant(number, words.time(line.at), span(line.at - earlier)))
+        marks.append(
+            Mark(
+                column=column,
+                lane=lanes.index(clients[index]),
+                op=short_op(line.op) if line.op else "reopen",
+                call=words.call(line),
+                answer=_brief(line, words),
+                sign=_sign(line),
+                full=words.answer(line),
+                allowed=words.allowed(line.response),
+                revision=f"r{after.head.revision}" if after.head.revision > before.head.revision and not line.broken else "",
+                handle=line.handle + 1 if handles else 0,
+                times=upto - index,
+            )
+        )
+    columns = {step: column for column, (index, upto) in enumerate(folds) for step in range(index, upto)}
+    columns[len(story.lines)] = len(folds)
+    bars = (*_held(story, words, lanes, states), *_wrong(story, words, lanes, len(story.lines) - 1))
+    return Timeline(
+        rule=finding.requirement,
+        lanes=lanes,
+        instants=tuple(instants),
+        marks=tuple(marks),
+        bars=_stacked([evolve(bar, first=_column(bar.first, columns), last=_column(bar.last, columns)) for bar in bars]),
+        where=where,
+        part=story.mismatch.where if story.mismatch.where != story.lines[-1].op else "",
+        allowed=allowed,
+        given=given,
+        timed=story.lines[-1].at != story.start,
+    )
+
+
+def _folds(story: Story, clients: list[str], states: tuple[State, ...]) -> list[tuple[int, int]]:
+    """The columns, each as the steps from one to before another: long rows of calls that differ in nothing drawn are one."""
+    folds: list[tuple[int, int]] = []
+    held = [_holds(state) for state in states]
+    for index, line in enumerate(story.lines):
+        before = story.lines[index - 1] if folds else line
+        alike = (line.op, line.at, line.handle, clients[index]) == (before.op, before.at, before.handle, clients[index - 1])
+        still = held[index] == held[index + 1] and states[index].head == states[index + 1].head
+        if folds and alike and still and not line.broken and _sign(line) == _sign(before):
+            folds[-1] = (folds[-1][0], index + 1)
+        else:
+            folds.append((index, index + 1))
+    return [
+        one
+        for index, upto in folds
+        for one in ([(index, upto)] if upto - index >= ALIKE else [(step, step + 1) for step in range(index, upto)])
+    ]
+
+
+def _column(at: float, columns: dict[int, int]) -> float:
+    """A point between steps as a point between columns."""
+    return columns[int(at)] + at - int(at)
+
+
+def client(line: Line, story: Story) -> str:
+    """Who calls: the owner that the call names; else the handle it comes through, where there are several."""
+    args = line.args or ()
+    owner: Any = None
+    if line.op.startswith("try_claim") and len(args) > 1:
+        owner = args[1]
+    elif line.op.startswith("claim_ready") and len(args) > 2:
+        owner = args[2]
+    elif line.op == "commit_runtime_state" and args:
+        owner = getattr(args[0].session_execution_lease, "owner_id", None)
+    elif args:
+        owner = getattr(args[0], "owner_id", None)
+    if isinstance(owner, str):
+        return owner
+    several = len({one.handle for one in story.lines}) > 1
+    return f"handle {line.handle + 1}" if several and line.op else SOMEONE
+
+
+def _holds(state: State) -> dict[tuple[str, int, int], tuple[str, int, Any]]:
+    """What is held, live or not: key -> owner, expiry, and the record."""
+    held: dict[tuple[str, int, int], tuple[str, int, Any]] = {}
+    for lane in state.lanes:
+        if lane.token:
+            held["lease", lane.session, lane.token] = (word.owner(lane.owner), int(lane.expires_at), lane)
+    for batch in state.queue:
+        hold = batch.hold
+        if hold.claim:
+            _, _, batches = held.get(("claim", hold.claim, hold.token), ("", 0, []))
+            held["claim", hold.claim, hold.token] = (word.owner(hold.owner), int(hold.expires_at), [*batches, batch])
+    return held
+
+
+def _held(story: Story, words: Words, lanes: tuple[str, ...], states: tuple[State, ...]) -> Iterator[Bar]:
+    """Leases and claims as the model holds them, from grant to expiry or release."""
+    tones: dict[str, int] = {}
+    held = [_holds(state) for state in states]
+    count = len(story.lines)
+    for key in dict.fromkeys(key for one in held for key in one):
+        index = 0
+        while index < count:
+            if key not in held[index + 1]:
+                index += 1
+                continue
+            first, (owner, expires, record) = index, held[index + 1][key]
+            if index and key in held[index] and expires <= story.lines[index].at:  # it had expired before this step
+                index += 1
+                continue
+            last = float(count)
+            end: Literal["", "expired", "ended"] = ""
+            for later in range(index + 1, count + 1):
+                at = story.lines[later].at if later < count else None
+                if at is not None and expires <= at:
+                    last, end, index = (later + 0.34 if expires == at else float(later)), "expired", later
+                    break
+                if later < count and key not in held[later + 1]:
+                    last, end, index = later + 0.5, "ended", later
+                    break
+                if later < count:
+                    owner, expires, record = held[later + 1][key]
+                else:
+                    index = count
+            if expires <= story.lines[first].at:
+                last, end = first + 0.62, "expired"
+            kind: Any = "expected" if first == count - 1 else key[0]
+            number = _number(key, record, story)
+            tone = tones.setdefault(f"{key[0]} {number}", len(tones) % TONES)
+            lane = lanes.index(owner) if owner in lanes else len(lanes) - 1
+            labels = _labels(key[0], number, record, words, expires, expected=kind == "expected")
+            yield Bar(lane=lane, kind=kind, first=first + 0.5, last=last, end=end, labels=labels, tone=tone)
+            index = max(index, first + 1)
+
+
+def _number(key: tuple[str, int, int], record: Any, story: Story) -> str:
+    """The fencing token that the store gave."""
+    if key[0] == "claim":
+        known = story.binding.claims.get(record[0].hold.claim)
+        return "" if known is None else str(known.fencing_token)
+    number = story.binding.fences.get(record.session, {}).get(record.fencing)
+    return "" if number is None else str(number)
+
+
+def _labels(kind: str, number: str, record: Any, words: Words, expires: int, *, expected: bool) -> tuple[str, ...]:
+    name = f"{kind} #{number}" if number and not expected else kind
+    name = f"allowed: {name}" if expected else name
+    if kind == "lease":
+        on = "" if record.session == BOUND else f" of {word.session(record.session)}"
+    else:
+        known = [words.story.binding.batches.get(batch.batch) for batch in record]
+        on = " on " + ", ".join("?" if one is None else words.id("b", one.batch_id) for one in known)
+    until = f" until {words.time(expires)}"
+    return name + on + until, name + on, name, f"#{number}" if number else kind[0]
+
+
+def _wrong(story: Story, words: Words, lanes: tuple[str, ...], at: int) -> Iterator[Bar]:
+    """What the wrong answer hands out."""
+    line = story.lines[-1]
+    value = line.answer.value if isinstance(line.answer, Ok) else None
+    if not isinstance(value, records.Lease | records.Claim):
+        return
+    kind = "lease" if isinstance(value, records.Lease) else "claim"
+    owner = value.owner_id if isinstance(value.owner_id, str) else ""
+    until = words.time(value.expires_at_epoch_ms)
+    name = f"answered: {kind} #{words.text(str(value.fencing_token))}"
+    lane = lanes.index(owner) if owner in lanes else len(lanes) - 1
+    on = f" on {', '.join(words.id('b', one) for one in ids)}" if (ids := _ids(value)) else ""
+    labels = (f"{name}{on} until {until}", f"{name}{on}", name, f"#{value.fencing_token}")
+    yield Bar(lane=lane, kind="wrong", first=at + 0.5, last=at + 1.0, end="", labels=labels, tone=0)
+
+
+def _ids(value: Any) -> list[Any]:
+    batches = getattr(value, "batches", ())
+    return [getattr(one, "batch_id", "?") for one in batches] if isinstance(batches, list | tuple) else []
+
+
+def _stacked(bars: list[Bar]) -> tuple[Bar, ...]:
+    """Bars of one lane that meet stand below each other. What the last step is about has its label to the left."""
+    placed: list[Bar] = []
+    for bar in bars:
+        first = bar.first - (bar.kind in {"wrong", "expected"})
+        taken = {one.row for one in placed if one.lane == bar.lane and one.first < bar.last and first < one.last}
+        placed.append(evolve(bar, row=next(row for row in range(len(placed) + 1) if row not in taken)))
+    return tuple(placed)
+
+
+def _sign(line: Line) -> Literal["ok", "none", "refused", "wrong", "reopen"]:
+    if line.broken:
+        return "wrong"
+    if not line.op:
+        return "reopen"
+    if isinstance(line.response, Absent):
+        return "none"
+    return "ok" if isinstance(line.answer, Ok) else "refused"
+
+
+def _brief(line: Line, words: Words) -> str:
+    """The answer in a word or two."""
+    answer: Answer | None = line.answer
+    match answer:
+        case None:
+            return "reopened"
+        case Err(_, _, _, untyped):
+            return "an exception" if untyped else "refused"
+        case Misshapen():
+            return "out of shape"
+        case Hung():
+            return "no answer"
+        case Skip():
+            return "not offered"
+        case Unknown():
+            return "indefinite"
+        case Ok(records.Lease(fencing_token=number)):
+            return f"lease #{words.text(str(number))}"
+        case Ok(records.Claim(fencing_token=number)):
+            return f"claim #{words.text(str(number))}"
+        case Ok(records.CommitResult(head_revision=revision)):
+            return f"revision {words.text(str(revision))}"
+        case Ok(records.Read(head_revision=revision, graph=graph)):
+            count = len(graph.nodes) if isinstance(graph, records.Graph) else 0
+            return f"revision {words.text(str(revision))}, {count} node{'' if count == 1 else 's'}"
+        case Ok(None):
+            return "ok" if isinstance(line.response, Done) else "null"
+        case Ok():
+            return words.answer(line)
+
+
+_UNITS = ((86_400_000, 2, "d"), (3_600_000, 2, "h"), (60_000, 10, "min"), (1000, 1, "s"))
+
+
+def span(ms: int) -> str:
+    """How much later a step is, for people."""
+    if ms == 0:
+        return ""
+    if abs(ms) >= MAX_MS // 2:
+        return "ages later"
+    for unit, least, name in _UNITS:
+        if abs(ms) >= least * unit:
+            return f"{ms / unit:.5g} {name} later" if abs(ms) < 10_000 * unit else "ages later"
+    return f"{ms} ms later"
+
+
+# -- as SVG ----------------------------------------------------------------------------------------------------------------------
+
+WIDTH, GUTTER, WIDEST, ACROSS = 1090, 96, 330, 8
+HEAD, CALL, BAR, PAD, FOOT = 46, 34, 24, 10, 62
+_GLYPHS = {"ok": "\u2713", "none": "\u2205", "refused": "\u2298", "wrong": "\u2717", "reopen": "\u21bb"}
+
+
+def svg(drawn: Timeline, ident: str, *, alone: bool = False) -> str:
+    """The time line as SVG. ``ident``: what its element ids begin with. ``alone``: a file of its own, with style and verdict."""
+    return _Drawing(drawn, ident, alone).text()
+
+
+class _Drawing:
+    def __init__(self, drawn: Timeline, ident: str, alone: bool) -> None:
+        self.drawn = drawn
+        self.ident = ident
+        self.alone = alone
+        count = len(drawn.instants)
+        rows = -(-count // ACROSS)
+        self.across = -(-count // rows)
+        self.step = min(WIDEST, (WIDTH - GUTTER) // self.across)
+        self.width = GUTTER + self.across * self.step + 4
+        self.parts: list[str] = []
+        self.y = 0.0
+
+    def text(self) -> str:
+        """All of it."""
+        count = len(self.drawn.instants)
+        for first in range(0, count, self.across):
+            self._stretch(first, min(count, first + self.across))
+        if self.alone:
+            self._verdict()
+        name = f"Time line of the run that breaks {self.drawn.rule}"
+        size = f'viewBox="0 0 {self.width} {self.y:g}" width="{self.width}" height="{self.y:g}"'
+        labelled = f'role="img" aria-labelledby="{self.ident}-title {self.ident}-desc"'
+        opening = f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline" {size} {labelled}>'
+        described = (
+            f'<title id="{self.ident}-title">{_safe(name)}</title><desc id="{self.ident}-desc">{_safe(self.drawn.summary)}</desc>'
+        )
+        sheet = f"<style>{style('colours.css', 'timeline.css')}</style>" if self.alone else ""
+        ground = f'<rect class="tl-ground" width="{self.width}" height="{self.y:g}"/>' if self.alone else ""
+        return printable("\n".join([opening, described, sheet, ground, *self.parts, "</svg>"]))
+
+    def _stretch(self, first: int, end: int) -> None:
+        """The steps that stand beside each other."""
+        drawn, top = self.drawn, self.y
+        bars = [bar for bar in drawn.bars if bar.first < end and bar.last > first]
+        lanes = [lane for lane in range(len(drawn.lanes) - 1) if self._used(lane, first, end, bars)]
+        tops, y = dict[int, float](), top + HEAD
+        for lane in lanes:
+            tops[lane] = y
+            y += CALL + BAR * (1 + max((bar.row for bar in bars if bar.lane == lane), default=-1)) + PAD
+        strays = [bar for bar in bars if bar.lane == len(drawn.lanes) - 1]
+        store, bottom = y, y + FOOT + (BAR * (1 + max((bar.row for bar in strays), default=-1)) if strays else 0)
+        right = GUTTER + (end - first) * self.step
+        for mark in drawn.marks[first:end]:
+            if mark.sign == "wrong":
+                self._rect("tl-wrong-column", self._x(mark.column, first) + 2, top + 2, self.step - 4, bottom - top - 4, 6)
+        for lane in lanes:
+            self._line("tl-rule", 0, tops[lane] - 3, right, tops[lane] - 3)
+            self._label(drawn.lanes[lane], tops[lane] + 20)
+        self._rect("tl-store", 0, store - 3, right, bottom - store - 2, 4)
+        self._label(STORE, store + 20)
+        for column in range(first, end):
+            self._instant(drawn.instants[column], column, first, top)
+        for bar in bars:
+            base = store + FOOT - 4 if bar.lane == len(drawn.lanes) - 1 else tops[bar.lane] + CALL
+            self._bar(bar, first, end, base + BAR * bar.row)
+        for mark in drawn.marks[first:end]:
+            self._mark(mark, first, tops[mark.lane], store)
+        self.y = bottom + PAD
+
+    def _used(self, lane: int, first: int, end: int, bars: list[Bar]) -> bool:
+        return any(mark.lane == lane for mark in self.drawn.marks[first:end]) or any(bar.lane == lane for bar in bars)
+
+    def _x(self, at: float, first: int) -> float:
+        return GUTTER + (at - first) * self.step
+
+    def _instant(self, instant: Instant, column: int, first: int, top: float) -> None:
+        x = self._x(column + 0.5, first)
+        half = 7 + 4 * len(instant.number)
+        self._rect("tl-number", x - half, top + 3, 2 * half, 22, 11)
+        self._text("tl-strong", x, top + 18.5, instant.number, "middle")
+        if self.drawn.timed:
+            self._text("tl-dim", x, top + 38, f"{instant.time} ms", "middle")
+            room = (self.step / 2 - half - 6) / 5.9
+            later = next((one for one in (instant.later, instant.later.removesuffix(" later")) if len(one) <= room), "")
+            if later and column > first:
+                self._text("tl-dim tl-small", x - self.step / 2 - 4, top + 18.5, later, "end")
+
+    def _bar(self, bar: Bar, first: int, end: int, y: float) -> None:
+        left, right = max(bar.first, float(first)), min(bar.last, float(end))
+        x, width = self._x(left, first), max((right - left) * self.step, 12)
+        tone = f" tone-{bar.tone}" if bar.kind in {"lease", "claim"} else ""
+        cut = not bar.end or bar.last > end
+        self.parts.append(f"<g><title>{_safe(bar.labels[0])}</title>")
+        self._rect(f"tl-bar tl-{bar.kind}{tone}", x, y, width, BAR - 5, 3)
+        room = width / 6.6
+        label = next((one for one in bar.labels[:-1] if len(one) <= room - 1), "")
+        if not label and bar.kind in {"wrong", "expected"}:  # at the edge there is more room to the left than within
+            self._text(f"tl-bar-text tl-on-{bar.kind}", x - 4, y + 13.5, bar.labels[-2], "end")
+        elif not label and len(bar.labels[-1]) <= room - 1:
+            label = bar.labels[-1]
+        if label:
+            self._text("tl-bar-text", x + 6, y + 13.5, label + (" \u2192" if cut and len(label) < room - 3 else ""))
+        if bar.end and bar.last <= end and end * self.step - (right - first) * self.step > 60:
+            self._text("tl-dim tl-small", x + width + 4, y + 13.5, bar.end)
+        self.parts.append("</g>")
+
+    def _mark(self, mark: Mark, first: int, lane: float, store: float) -> None:
+        x = self._x(mark.column + 0.5, first)
+        bad = mark.sign == "wrong"
+        self._line("tl-call tl-bad" if bad else "tl-call", x, lane + 26, x, store + 8)
+        via = (f" h{mark.handle}" if mark.handle else "") + (f" \u00d7{mark.times}" if mark.times > 1 else "")
+        width = min(self.step - 8, 7.3 * len(mark.op + via) + 16)
+        self.parts.append(f"<g><title>{_safe(mark.call)}: {_safe(mark.full)}</title>")
+        self._rect("tl-op tl-bad" if bad else "tl-op", x - width / 2, lane + 4, width, 22, 11)
+        self._text("tl-op-text", x, lane + 19, mark.op + via, "middle")
+        room = int(self.step / 6.9)
+        lines = wrap(f"{_GLYPHS[mark.sign]} {mark.answer}", room)[:2] or [""]
+        if mark.revision:
+            self._text("tl-revision", x, store + 50, f"\u25c6 head is now {mark.revision}"[: room + 2], "middle")
+        if bad:
+            lines = [*lines, f"WRONG: {self.drawn.part}" if self.drawn.part else "WRONG"]
+        self.parts.append(f'<circle class="{"tl-dot tl-bad" if bad else "tl-dot"}" cx="{x:g}" cy="{store + 8:g}" r="3.5"/>')
+        for index, line in enumerate(lines):
+            shown = line if len(line) <= room else line[: room - 1] + "\u2026"
+            self._text("tl-answer tl-bad-text" if bad else "tl-answer", x, store + 24 + 14 * index, shown, "middle")
+        self.parts.append("</g>")
+
+    def _verdict(self) -> None:
+        room = int((self.width - 24) / 6.8)
+        allowed, given = f"The contract allows: {self.drawn.allowed}", f"The store answered: {self.drawn.given}"
+        for kind, text in (("good", allowed), ("bad", given)):
+            for line in wrap(text, room)[:4]:
+                self.y += 17
+                self._text(f"tl-{kind}-text", 8, self.y, line)
+            self.y += 6
+        self.y += 8
+
+    # -- pieces ------------------------------------------------------------------------------------------------------------
+
+    def _rect(self, kind: str, x: float, y: float, width: float, height: float, radius: float) -> None:
+        self.parts.append(f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"/>')
+
+    def _line(self, kind: str, x: float, y: float, to_x: float, to_y: float) -> None:
+        self.parts.append(f'<line class="{kind}" x1="{x:g}" y1="{y:g}" x2="{to_x:g}" y2="{to_y:g}"/>')
+
+    def _label(self, text: str, y: float) -> None:
+        shown = text if len(text) <= 12 else text[:11] + "\u2026"
+        self.parts.append(f"<g><title>{_safe(text)}</title>")
+        self._text("tl-lane", 6, y, shown)
+        self.parts.append("</g>")
+
+    def _text(self, kind: str, x: float, y: float, text: str, anchor: str = "") -> None:
+        where = f' text-anchor="{anchor}"' if anchor else ""
+        self.parts.append(f'<text class="{kind}" x="{x:g}" y="{y:g}"{where}>{_safe(text)}</text>')
+
+
+def _safe(text: str) -> str:
+    return escape(text, quote=True)
+
+
+# -- as Mermaid ------------------------------------------------------------------------------------------------------------------
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _.,+=/()'-")
+
+
+def mermaid(drawn: Timeline) -> str:
+    """The time line as a sequence diagram in Mermaid's words."""
+    lines = ["sequenceDiagram"]
+    lines += [f"    participant c{index} as {_entities(name)}" for index, name in enumerate(drawn.lanes[:-1])]
+    lines.append(f"    participant s as {STORE}")
+    for mark, instant in zip(drawn.marks, drawn.instants, strict=True):
+        if drawn.timed and (instant.later or instant.number == "1"):
+            lines.append(f"    Note over c0,s: {_entities(instant.time)} ms")
+        bad = mark.sign == "wrong"
+        inner, more = "        " if bad else "    ", f", {mark.times} times" if mark.times > 1 else ""
+        if bad:
+            lines.append("    rect rgba(255, 99, 99, 0.25)")
+        lines.append(f"{inner}c{mark.lane}->>s: {_entities(instant.number)}. {_entities(mark.call)}{more}")
+        lines.append(f"{inner}s-{'-x' if bad else '->>'}c{mark.lane}: {_entities(mark.full)}")
+        if bad:
+            lines.append(f"{inner}Note over c0,s: WRONG, {_entities(drawn.rule)}. The contract allows {_entities(drawn.allowed)}")
+            lines.append("    end")
+        elif mark.revision:
+            lines.append(f"    Note right of s: head revision {mark.revision[1:]}")
+    return printable("\n".join(lines)) + "\n"
+
+
+def _entities(text: str) -> str:
+    """Text in which nothing means anything to Mermaid, or to the Markdown around it; cut where it would fill the screen."""
+    text = " ".join(text.split())
+    text = text if len(text) <= 160 else text[:157] + "..."
+    safe = "".join(one if one in _PLAIN else f"#{ord(one)};" for one in text)
+    return safe.replace("end", "#101;nd")

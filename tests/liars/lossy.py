@@ -1,0 +1,154 @@
+"""Stores whose answers get lost now and then: right ones, and ones that use it to do something else than once or never."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from attrs import evolve
+
+from leasehold.records import Unchanged
+from leasehold.store import OPERATIONS, Indeterminate, Refusal
+from leasehold.stores.memory import MemoryStore
+from leasehold.stores.sqlite import SqliteStore
+from tests.liars.patching import Factory, in_a_folder
+
+Do = Callable[[], Any]
+"""Lets the call take effect."""
+
+RATE = 0.05
+"""The share of calls whose answer is lost, unless said otherwise."""
+
+
+class Loss:
+    """What becomes of the calls of one store. The next store loses other answers: a run does not go the same way twice."""
+
+    stores: ClassVar[int] = 0
+
+    def __init__(self, rate: float) -> None:
+        type(self).stores += 1
+        self.rate = rate
+        self.rng = random.Random(17 * type(self).stores)
+        self.late: list[Do] = []
+        self.inside = False
+
+    def call(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> Any:
+        """One call of the store."""
+        if self.inside:
+            return do()
+        self.inside = True
+        try:
+            for one in [one for one in self.late if self.rng.random() < 0.4]:
+                self.late.remove(one)
+                self.quietly(one)
+            if self.rng.random() < self.rate:
+                self.lose(store, op, args, do)
+                raise Indeterminate(f"no answer to {op} came back")
+            return do()
+        finally:
+            self.inside = False
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        """The call takes effect at once, or never."""
+        if self.rng.random() < 0.5:
+            self.quietly(do)
+
+    def quietly(self, do: Do) -> None:
+        """Nobody hears the answer."""
+        try:
+            do()
+        except Refusal:
+            return
+
+
+class LateLoss(Loss):
+    """A call whose answer was lost may also take effect some calls later."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if self.rng.random() < 0.3:
+            self.late.append(do)
+        else:
+            super().lose(store, op, args, do)
+
+
+class TwiceLoss(Loss):
+    """A call whose answer was lost is sent once more, although the first has taken effect."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op in {"enqueue_queued_work", "commit_runtime_state"}:
+            self.quietly(do)
+        self.quietly(do)
+
+
+class HalfLoss(Loss):
+    """A commit whose answer was lost has stored its head and nothing else."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op == "commit_runtime_state":
+            half = evolve(args[0], graph=Unchanged(None), usage_deltas=(), turn_commit=None, completed_queue_claims=())
+            self.quietly(lambda: store.commit_runtime_state(half))
+
+
+class UnstampedLoss(Loss):
+    """A commit whose answer was lost took effect, but not its turn stamp: tried again, it is committed twice."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op == "commit_runtime_state":
+            self.quietly(lambda: store.commit_runtime_state(evolve(args[0], turn_commit=None)))
+
+
+class UnkeyedLoss(Loss):
+    """An enqueue whose answer was lost took effect, but its source key is not remembered: tried again, it is queued twice."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        self.quietly(do)
+        if op == "enqueue_queued_work":
+            queue = store._state.queues.get(args[0].session_id)
+            if queue is not None:
+                queue.by_source_key.pop(args[0].source_key, None)
+
+
+class UndoneLoss(Loss):
+    """An enqueue whose answer was lost is seen by the next calls, and then undone."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op == "enqueue_queued_work" and args[0].source_key is None:
+            batch = do()
+            self.late.append(lambda: store.cancel_queued_work_batch(batch.session_id, batch.batch_id))
+
+
+class BurntLoss(Loss):
+    """A claim whose answer was lost has taken the batches away for good."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op == "claim_ready_queued_work":
+            claim = do()
+            if claim is not None:
+                for batch in claim.batches:
+                    store.abandon_queued_work_claim(claim)
+                    store.cancel_queued_work_batch(batch.session_id, batch.batch_id)
+
+
+def lossy(kind: type[Loss] = Loss, rate: float = RATE) -> Factory:
+    """A factory of memory stores that lose answers."""
+    return type("LossyMemory", (MemoryStore,), _methods(MemoryStore, kind, rate))
+
+
+def lossy_sqlite(kind: type[Loss] = Loss, rate: float = RATE) -> Factory:
+    """A factory of SQLite stores that lose answers."""
+    return in_a_folder(type("LossySqlite", (SqliteStore,), _methods(SqliteStore, kind, rate)))
+
+
+def _methods(store_class: Any, kind: type[Loss], rate: float) -> dict[str, Any]:
+    return {op: _method(store_class, kind, rate, op) for op in OPERATIONS}
+
+
+def _method(store_class: Any, kind: type[Loss], rate: float, op: str) -> Any:
+    def method(self: Any, *args: Any) -> Any:
+        loss = vars(self).get("loss")
+        if loss is None:
+            loss = vars(self)["loss"] = kind(rate)
+        return loss.call(self, op, args, lambda: getattr(store_class, op)(self, *args))
+
+    return method

@@ -1,0 +1,17 @@
+"""Every liar and oddity as a factory with a name, for ``python:tests.liars.served:NAME`` (dashes are underscores)."""
+
+from __future__ import annotations
+
+from tests.liars.liars import LIARS
+from tests.liars.oddities import ODDITIES
+from tests.liars.patching import Factory
+
+
+def __getattr__(name: str) -> Factory:
+    for one in LIARS:
+        if one.name.replace("-", "_") == name:
+            return one.factory()
+    for other in ODDITIES:
+        if other.name.replace("-", "_") == name:
+            return other.factory
+    raise AttributeError(name)
