@@ -38,7 +38,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         "Sessions are isolated: what an operation on one session returns never depends on another session's lane or queue.",
         "Reopen is the identity: closing and opening a durable store again changes nothing observable.",
         "Atomic commit: all parts of a commit become visible together or not at all; no load mixes two revisions.",
-        "Linearizable: every concurrent operation appears to take effect at one instant between its call and its return.",
+        "Linearizable: every concurrent operation appears to take effect at one instant between its call and its return; a call whose answer was lost took effect once or never.",
         "Terminates: every operation ends on every input, malformed parent links included.",
         "Large times: times up to 2^63-1 are ordinary; sums saturate there; a far-future time is never treated as past.",
         "Typed refusal: contention, bad input and unreadable data surface as errors, never as absence, emptiness or success.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import drivers, growth, sqlite
+from tests.bench import drivers, growth, sqlite, wire
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="leasehold-bench-") as name:
         directory = Path(name)
         drivers.report(console)
+        wire.report(console)
         sqlite.report_syncs(console, directory)
         sqlite.report(console, directory)
         growth.report(console, directory)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.bench import drivers, growth, sqlite
+from tests.bench import drivers, growth, sqlite, wire
 from tests.bench.measure import Aim, Spread, interleaved, ratios, show_rates, spread
 
 
@@ -47,6 +47,12 @@ def test_ratios_are_taken_round_by_round(console: Console) -> None:
 def test_drivers(console: Console) -> None:
     drivers.report(console, rounds=1, runs=3)
     for name in (drivers.NO_OP, drivers.SEEDED, drivers.STEPWISE, drivers.BYTES, drivers.MODEL):
+        assert name in printed(console)
+
+
+def test_the_wire(console: Console) -> None:
+    wire.report(console, rounds=1, runs=2)
+    for name in (wire.INSIDE, wire.CODEC, wire.WIRE, wire.UNCHECKED, wire.ECHO):
         assert name in printed(console)
 
 

@@ -985,7 +985,7 @@ SQLITE = (
         "            self._check_fence(commit.session_id, view.lease, commit.session_execution_lease, now)\n"
         "            if commit.expected",
         "        if stamp is not None:\n            db.execute(\n",
-        "        if stamp is None:\n            db.execute(\n",
+        "        if stamp is not None and not stamp.turn_id:\n            db.execute(\n",
     ),
     sqlite(
         "sql-no-rollback",

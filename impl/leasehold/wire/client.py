@@ -27,6 +27,9 @@ REPLIES = ("ok", "err", "unknown", "skip", "fault")
 PATIENCE = 2.0
 """Seconds that an adapter gets to end by itself after ``bye``."""
 
+RESTART = 3.0
+"""Seconds that an adapter gets to answer ``hello`` after it was started anew; the first time it has the whole deadline."""
+
 CUT = 600
 """How much of a line is shown."""
 
@@ -39,7 +42,7 @@ class WireDoor:
 
     def __init__(self, command: Sequence[str], name: str, deadline: float = 30.0, *, validate: bool = True) -> None:
         self.name = name
-        self.deadline = deadline
+        self.deadline = self._deadline = deadline
         self.ends = math.inf
         self.hangs = False
         self.validate = validate
@@ -98,7 +101,11 @@ class WireDoor:
         """Kill the adapter and start it anew, without any store."""
         self._end(0.0)
         self._label, self._handles = "", {}
-        self._start()
+        deadline, self.deadline = self.deadline, min(self._deadline, RESTART)
+        try:
+            self._start()
+        finally:
+            self.deadline = deadline
 
     def shut(self, patience: float = PATIENCE) -> None:
         """Say bye, wait a little, and end the adapter if it does not end by itself."""

@@ -107,7 +107,16 @@ class Server:
             return {"err": {"code": refusal.code, "message": str(refusal), **refusal.details}}
         except Exception as error:  # noqa: BLE001 - whatever else a store raises is an error of its own
             return {"err": {"code": "backend", "message": f"{type(error).__name__}: {error}"}}
-        return {"ok": None if value is None else encode_result(op, value)}
+        return {"ok": _written(op, value)}
+
+
+def _written(op: str, value: Any) -> Any:
+    """The value as JSON; a store may also have written it already."""
+    if value is None or isinstance(value, dict):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(one, dict) for one in value):
+        return list(value)
+    return encode_result(op, value)
 
 
 class _Store:
