@@ -19,7 +19,7 @@ from tests.grade.strategies import STRATEGIES, Result, Task, run
 from tests.grade.trial import LIAR_OF, PATIENCE, RIGHT
 
 SEEDS = 10
-LIMIT = 2.0
+LIMIT = 1.0
 BUDGET = 20.0
 """Seconds of a default check of a liar, as in tests/liars."""
 
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.grade", description=__doc__)
     parser.add_argument("--seeds", type=_count, default=SEEDS, help="how many seeds each (10)")
-    parser.add_argument("--limit", type=_time, default=LIMIT, help="seconds of one run of a strategy other than the oracle (2)")
+    parser.add_argument("--limit", type=_time, default=LIMIT, help="seconds of one run of a strategy other than the oracle (1)")
     parser.add_argument("--budget", type=_time, default=BUDGET, help="seconds of one check by the oracle (20)")
     parser.add_argument("--jobs", type=_count, default=2, help="processes (2)")
     parser.add_argument("--names", nargs="+", default=[], metavar="NAME", help="only these; prints the page unless --out is given")

@@ -11,7 +11,7 @@ from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
 from leasehold_model.policy import POINTS, option
 from leasehold_model.requirements import REQUIREMENTS
-from tests.liars.catching import outcome
+from tests.liars.catching import outcome, outcome_through_the_wire
 from tests.liars.liars import LIARS, Liar
 from tests.liars.oddities import ODDITIES, OTHERWISE, Oddity
 from tests.liars.patching import Factory, Patch, in_a_folder, patched, source
@@ -30,6 +30,14 @@ def _each_liar() -> list[object]:
 def test_a_liar_is_caught_for_the_rule_it_breaks(liar: Liar) -> None:
     found = outcome(liar.name, liar.factory(), BUDGET, SEED)
     assert found.verdict == "violates", f"{liar.why}: not caught in {found.operations} operations"
+    assert found.named(liar.rules), f"{liar.why}: expected one of {liar.rules}, got {found.told}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("liar", LIARS[7::19], ids=lambda liar: liar.name)
+def test_a_liar_is_caught_through_the_wire_for_the_same_rule(liar: Liar) -> None:
+    """A sample; ``python -m tests.liars --wire`` has them all."""
+    found = outcome_through_the_wire(liar.name, BUDGET, SEED)
     assert found.named(liar.rules), f"{liar.why}: expected one of {liar.rules}, got {found.told}"
 
 

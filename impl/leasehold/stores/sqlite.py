@@ -64,6 +64,7 @@ from leasehold.store import (
     Clock,
     Contended,
     HeadRevisionConflict,
+    Indeterminate,
     InvalidRequest,
     QueuedWorkClaimExpired,
     Refusal,
@@ -721,7 +722,13 @@ class _File:
         try:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA synchronous = {synchronous}")
-            if self._is_new(cursor):
+            cursor.execute("BEGIN")  # or version and stamp may be read before and after another process makes the file
+            try:
+                new = self._is_new(cursor)
+            finally:
+                if connection.in_transaction:
+                    cursor.execute("ROLLBACK")
+            if new:
                 self._create(cursor)
             else:
                 self._require_wal(cursor)
@@ -849,6 +856,12 @@ class _Operation:
         try:
             if error is None:
                 cursor.execute("COMMIT")
+        except sqlite3.Error as failure:
+            if getattr(failure, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC:  # written, but perhaps not to the disk
+                raise Indeterminate(
+                    f"{self.file.path}: {failure}. The operation may or may not be found after a restart."
+                ) from failure
+            raise
         finally:
             if cursor.connection.in_transaction:
                 cursor.execute("ROLLBACK")

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from leasehold.records import ActivePath, Append, Fence, FullGraph, Lease, Node, Read
-from leasehold.store import OPERATIONS, Backend, Contended, InvalidRequest, Refusal, UnsupportedRecordSchemaVersion
+from leasehold.store import OPERATIONS, Backend, Contended, Indeterminate, InvalidRequest, Refusal, UnsupportedRecordSchemaVersion
 from leasehold.stores import sqlite
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
@@ -411,6 +411,40 @@ print("held", flush=True)
 sys.stdin.readline()
 connection.execute("ROLLBACK")
 """
+
+
+class FailingCommit:
+    """A cursor whose COMMIT fails with this error code."""
+
+    def __init__(self, cursor: sqlite3.Cursor, code: int) -> None:
+        self._cursor = cursor
+        self._code = code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self._code
+            raise error
+        return self._cursor.execute(statement, *values)
+
+
+@pytest.mark.requirement("LAW-12", "LAW-15")
+@pytest.mark.parametrize(
+    ("code", "answer"), [(sqlite3.SQLITE_IOERR_FSYNC, Indeterminate), (sqlite3.SQLITE_IOERR_WRITE, Backend)], ids=["fsync", "write"]
+)
+def test_what_could_not_be_synced_is_indeterminate(path: Path, code: int, answer: type[Exception]) -> None:
+    with opened(path) as store:
+        cursor = store._file.cursor
+        assert cursor is not None
+        store._file.cursor = FailingCommit(cursor, code)  # type: ignore[assignment]  # one that fails
+        with pytest.raises(answer, match="disk I/O error"):
+            store.enqueue_queued_work(draft_of())
+        store._file.cursor = cursor
+        assert store.list_queued_work(SESSION) == ()
+        assert store.enqueue_queued_work(draft_of()) in store.list_queued_work(SESSION)
 
 
 def child(script: str, *arguments: object) -> subprocess.Popen[str]:
