@@ -16,7 +16,7 @@ from leasehold.report.text import Asked
 from tests.liars.liars import LIARS
 from tools import browser
 
-NAME = "grants-too-early"
+NAME = "completions-one-by-one"
 TARGET = "python:yourstore:factory"
 TO = Path("docs/report.png")
 
@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.html"
         file.write_text(page(), "utf-8")
-        browser.picture(program, file, TO, 1200, 1215)
+        browser.picture(program, file, TO, 1200, 1362)
 
 
 if __name__ == "__main__":

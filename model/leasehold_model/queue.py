@@ -130,6 +130,8 @@ def _flaw(state: State, session: SessionId, completion: Completion, now: Millis,
     held = tuple(
         batch for batch in state.queue if under_claim(batch, completion.claim, completion.token) and batch.session == session
     )
+    if repeats(completion.batches) and policies.complete_duplicate == "refuse":
+        return Refused("COMMIT-7", ANY_ERROR)  # whatever else is wrong: such input may be refused before it is looked at
     if completion.session != session:
         return (
             Refused("COMMIT-7", CLAIM_EXPIRED) if completion.batches else Silent("COMMIT-7: an empty completion of another session")
@@ -141,8 +143,6 @@ def _flaw(state: State, session: SessionId, completion: Completion, now: Millis,
     named = tuple(batch for batch in held if batch.batch in completion.batches)
     if any(batch not in [other.batch for other in held] for batch in completion.batches):
         return Refused("COMMIT-7", CLAIM_EXPIRED)
-    if repeats(completion.batches) and policies.complete_duplicate == "refuse":
-        return Refused("COMMIT-7", ANY_ERROR)
     if policies.complete_subset == "refuse" and len(named) < held[0].hold.size:
         return (
             Refused("COMMIT-7", ANY_ERROR) if len(named) < len(held) else Silent("COMMIT-7: the rest of a claim that lost batches")

@@ -57,11 +57,12 @@ def flat(text: str) -> str:
 def test_what_broke_is_clear_at_once(two_owners: Report, width: int) -> None:
     lines = text(two_owners, width).splitlines()
     assert lines[0].strip() == "VIOLATES   python:tests.impl.wrong:TwoOwners breaks LEASE-3"
-    first = flat("\n".join(lines[:20]))
+    first = flat("\n".join(lines[:24]))
     assert STATEMENTS["LEASE-3"] in first
+    assert "In step 2 bob asks for the session's lease (try_claim), and is answered wrongly" in flat("\n".join(lines[:10]))
     assert "the model allows the store answered" in first
-    assert re.search(r">>2 +try_claim\(alpha, .* +null +lease lease-2 #2 of", "\n".join(lines[:20]))
-    assert "Step 2, try_claim_session_execution_lease: the contract allows null; the store answered lease lease-2" in first
+    assert re.search(r">>2 +try_claim\(alpha, .* +null +lease-2 of bob,", "\n".join(lines[:20]))
+    assert "Step 2, try_claim_session_execution_lease: the contract allows null; the store answered lease-2 of bob" in first
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -117,9 +118,9 @@ def test_long_ids_get_short_names_and_a_legend() -> None:
     report = checked(Reversed)
     (finding,) = report.findings
     shown = text(report)
-    assert "[b1, b2]" in shown
-    assert "[b2, b1]" in shown
-    assert "b1 = batch-1-012...6789abcdef" in flat(shown)
+    assert "[batch-1, batch-2]" in shown
+    assert "[batch-2, batch-1]" in shown
+    assert "batch-1 = batch-1-012...6789abcdef" in flat(shown)
     assert "0123456789abcdef0123456789abcdef" not in shown
     case = case_of(finding, report.target, report.capabilities, report.contract)
     assert "batch-1-0123456789abcdef0123456789abcdef" in str(case.shown)

@@ -127,6 +127,8 @@ class _Check:
         try:
             with contextlib.suppress(OutOfTime):  # the budget is used up
                 self._everything()
+            self.door.ends = math.inf
+            self._unexplained()
         except KeyboardInterrupt:
             interrupted = True
             self.cut_short = f"interrupted after {self._elapsed():.1f} s"
@@ -160,9 +162,7 @@ class _Check:
                 break
             self._tell("tour")
             self._walk(number, FOCI[number % len(FOCI)])
-        for probed in self.policies:
-            if probed.failure is not None and not self._full() and not self.findings:
-                self._found(probed.failure)
+        self._unexplained()
         self._corpus(1.0)
         able, _ = offered(self.door.capabilities)
         number = 0
@@ -179,6 +179,12 @@ class _Check:
         while self.corpus and not self._over() and self._elapsed() < share * self.options.budget:
             self._tell("regression cases")
             self._met(execute(self.door, self.contract, fitted(self.corpus.popleft(), self.door.capabilities), self.coverage))
+
+    def _unexplained(self) -> None:
+        """A point at which the store shows no option is a violation, unless what was found already is behind it."""
+        for probed in self.policies:
+            if probed.failure is not None and not self._news():
+                self._found(probed.failure)
 
     def _tell(self, what: str) -> None:
         self.progress(what, self.coverage.operations, min(1.0, self._elapsed() / max(self.options.budget, 0.001)))

@@ -488,7 +488,7 @@ def _time(binding: Binding, moment: Moment, rule: str, where: str, expected: int
         if expected != given:
             raise _Broken(blame.time_rule(rule, expected), where, expected, given)
         return
-    if expected in binding.times:
+    if expected in binding.times and not binding.lost:
         _same(rule, where, binding.times[expected], given)
         return
     first, last = (MAX_MS if expected == MAX_MS else min(bound + expected - moment.now, MAX_MS) for bound in moment.span)
@@ -496,7 +496,7 @@ def _time(binding: Binding, moment: Moment, rule: str, where: str, expected: int
         first, last = min(first, began + expected - now), max(last, min(moment.span[1] + expected - now, MAX_MS))
     if type(given) is not int or not first <= given <= last:
         raise _Broken(blame.time_rule(rule, expected), where, f"{first} to {last}", given)
-    binding.times[expected] = given
+    binding.times.setdefault(expected, given)
 
 
 # -- words for people ------------------------------------------------------------------------------------------------------------

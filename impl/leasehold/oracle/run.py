@@ -30,8 +30,8 @@ BOUND = SessionId(1)
 OTHER = SessionId(2)
 """Another session, with a lane and a queue in the same store."""
 
-RETRIES = 5
-"""How often a call that was refused as contended is repeated unchanged before the refusal is judged."""
+CONTENTION = 2.0
+"""Seconds for which a call that is refused as contended is repeated unchanged before the refusal is judged."""
 
 HANG = 1.0
 """Seconds after which a call is taken to hang when it is tried again to see whether it does."""
@@ -65,6 +65,15 @@ class Indefinite(Exception):
     """So many answers were lost that nothing can be concluded from here on. The run ends."""
 
 
+@frozen
+class Possible:
+    """The last answer as it was judged in one state that the store may be in: what lost calls did there, and why it is wrong."""
+
+    mismatch: Mismatch
+    moment: Moment
+    took: tuple[Took, ...]
+
+
 class Execution:
     """One run on one fresh store. ``steps`` is what was executed, ``state`` what the model holds.
 
@@ -79,6 +88,7 @@ class Execution:
         self.binding = Binding()
         self.worlds: list[World] = []
         self.took: tuple[Took, ...] = ()
+        self.possible: tuple[Possible, ...] = ()
         self.steps: list[Step] = []
         self.answers: list[Answer | None] = []
         self.repeats: dict[int, int] = {}
@@ -241,6 +251,7 @@ class Execution:
         if not left:
             mismatch, self.last, world = wrong[0]
             self.state, self.binding, self.took = world.state, world.binding, world.took
+            self.possible = tuple(Possible(one, moment, world.took) for one, moment, world in wrong)
             return _of_all(mismatch, [other.rule for other, _, _ in wrong])
         self.last = moments[0]
         if self.coverage is not None:
@@ -252,10 +263,12 @@ class Execution:
         return None
 
     def _again(self, answer: Answer, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
-        """A contended call is repeated unchanged, a few times."""
-        for number in range(1, RETRIES + 1):
-            self.repeats[len(self.steps)] = number
-            time.sleep(0.01)
+        """A contended call is repeated unchanged, at first often, then now and then."""
+        ends, pause = time.monotonic() + min(CONTENTION, self.door.deadline), 0.001
+        while time.monotonic() < ends:
+            self.repeats[len(self.steps)] = self.repeats.get(len(self.steps), 0) + 1
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
             answer = self.door.call(handle, op, args)
             if not (isinstance(answer, Err) and answer.code == "contended"):
                 break
@@ -277,8 +290,8 @@ class Failure:
     """A run whose last step was answered wrongly.
 
     ``lost``: answers were lost on the way, and whatever those calls did, the last answer is wrong; ``took`` is what they did in the
-    possibility that ``moment`` and ``mismatch`` are of. ``repeats``: how often the call of a step was repeated, since it was
-    answered with ``contended``.
+    possibility that ``moment`` and ``mismatch`` are of, which is the first of ``possible``. ``repeats``: how often the call of a
+    step was repeated, since it was answered with ``contended``.
     """
 
     steps: Run
@@ -288,6 +301,7 @@ class Failure:
     lost: bool = False
     took: tuple[Took, ...] = ()
     repeats: Mapping[int, int] = field(factory=dict)
+    possible: tuple[Possible, ...] = ()
 
 
 def execute(door: Door, contract: Contract, steps: Iterable[Step], coverage: Coverage | None = None) -> Failure | None:
@@ -311,4 +325,4 @@ def failure(execution: Execution, mismatch: Mismatch) -> Failure:
         raise ValueError("no step was judged")
     steps, answers = tuple(execution.steps), tuple(execution.answers)
     lost = any(isinstance(answer, Unknown) for answer in answers)
-    return Failure(steps, mismatch, answers, execution.last, lost, execution.took, dict(execution.repeats))
+    return Failure(steps, mismatch, answers, execution.last, lost, execution.took, dict(execution.repeats), execution.possible)

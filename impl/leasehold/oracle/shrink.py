@@ -149,6 +149,8 @@ def _simpler_command(command: Command, plain: Millis) -> Iterator[Command]:
             "after_commit": False,
             "exclusive": False,
         }
+        if command.source >= 100:  # QUEUE-14: a wake or a command has the slot policy and the merge key that it has
+            simple = {"source": SourceKey(0)}
         for name, value in simple.items():
             if getattr(command, name) != value:
                 yield evolve(command, **{name: value})  # type: ignore[arg-type]

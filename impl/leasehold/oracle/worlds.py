@@ -7,15 +7,19 @@ dropped; a store is wrong only where nothing is left.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve, frozen
 
 from leasehold.oracle.binding import Binding
 from leasehold_model.attachment import ListUncommitted, LoadMeta
+from leasehold_model.claim import AbandonClaim, ClaimByIds, RenewClaim
+from leasehold_model.commit import CommitState
 from leasehold_model.graph import LoadNode, LoadSession
-from leasehold_model.ids import FencingToken, Millis
+from leasehold_model.ids import BatchId, ClaimId, FencingToken, LeaseToken, Millis
 from leasehold_model.machine import Command, Contract, step
 from leasehold_model.outcome import Silent
-from leasehold_model.queue import ListQueued
+from leasehold_model.queue import CancelBatch, Completion, ListQueued
 from leasehold_model.state import Fence, State
 
 READS = (LoadSession, LoadNode, ListQueued, ListUncommitted, LoadMeta)
@@ -110,12 +114,47 @@ def distinct(worlds: list[World]) -> list[World]:
 
 
 def translated(command: Command, source: Binding, target: Binding) -> Command:
-    """The command in another world's terms: worlds count the fencing tokens of a lane differently."""
+    """The command in another world's terms. The same id may be another lost call's there, and fencing tokens count differently."""
+    if source is target:
+        return command
+    changed: dict[str, Any] = {}
     for name in ("fence", "completion", "release"):
         fence = getattr(command, name, None)
         if isinstance(fence, Fence) and fence.token != 0:
-            shown = source.fencing(fence.session, fence.fencing)
-            number = FencingToken(target.number(fence.session, shown))
-            if number != fence.fencing:
-                command = evolve(command, **{name: evolve(fence, fencing=number)})  # type: ignore[arg-type]
-    return command
+            number = FencingToken(target.number(fence.session, source.fencing(fence.session, fence.fencing)))
+            changed[name] = evolve(fence, token=LeaseToken(_token(fence, source, target)), fencing=number)
+    if isinstance(command, RenewClaim | AbandonClaim):
+        changed |= {
+            "claim": ClaimId(_claim(command.claim, source, target)),
+            "token": LeaseToken(_claim(command.token, source, target)),
+        }
+    if isinstance(command, RenewClaim | AbandonClaim | ClaimByIds):
+        changed["batches"] = tuple(BatchId(_batch(one, source, target)) for one in command.batches)
+    if isinstance(command, CancelBatch):
+        changed["batch"] = BatchId(_batch(command.batch, source, target))
+    if isinstance(command, CommitState):
+        changed["completions"] = tuple(
+            Completion(
+                one.session,
+                ClaimId(_claim(one.claim, source, target)),
+                LeaseToken(_claim(one.token, source, target)),
+                tuple(BatchId(_batch(batch, source, target)) for batch in one.batches),
+            )
+            for one in command.completions
+        )
+    return evolve(command, **changed)
+
+
+def _token(fence: Fence, source: Binding, target: Binding) -> int:
+    text = source.tokens.get(fence.token)
+    return int(fence.token) if text is None else target.token_of.get((fence.session, text), int(fence.token))
+
+
+def _claim(name: int, source: Binding, target: Binding) -> int:
+    known = source.claims.get(name)
+    return name if known is None else target.claim_of.get(known.claim_id, name)
+
+
+def _batch(name: int, source: Binding, target: Binding) -> int:
+    known = source.batches.get(name)
+    return name if known is None else target.batch_of.get(known.batch_id, name)

@@ -6,26 +6,23 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from typing import Any
 
 from leasehold.case import as_pytest, case_of
 from leasehold.oracle.check import RaceFinding, Report
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.probe import Probed
+from leasehold.report.cause import blame, both, lead, lost, notes, should
 from leasehold.report.json import Violation
-from leasehold.report.plain import GLOSSARY, answered, does, words_for
+from leasehold.report.plain import GLOSSARY, does, words_for
 from leasehold.report.standing import Standing, State, standings
-from leasehold.report.story import Line, tell
+from leasehold.report.story import SOMEONE, Line, client, tell
 from leasehold.report.template import render
-from leasehold.report.text import Asked, blame, count, in_brief, legend, sentence, weaknesses
-from leasehold.report.timeline import SOMEONE, client, mermaid, span, svg, timeline
-from leasehold.report.words import SHOWN, Words, first_line, short_op
+from leasehold.report.text import Asked, count, in_brief, legend, names, sentence, tally, weaknesses
+from leasehold.report.timeline import mermaid, span, svg, timeline
+from leasehold.report.words import Words, short_op
 from leasehold.store import OPERATIONS
 from leasehold_model.requirements import STATEMENTS
-
-ALIKE = 0.5
-"""Two texts that agree in so much are compared word by word."""
 
 SIGNS = {"conforms": "\u2713", "violates": "\u2717", "inconclusive": "?", "broken": "!"}
 """Verdict -> sign."""
@@ -39,6 +36,16 @@ STATES: dict[State, tuple[str, str, str]] = {
     "kept": ("\u2713", "kept", "kept"),
 }
 """State of a rule -> sign, word and class."""
+
+MEANS: dict[State, str] = {
+    "broken": "an answer was wrong, and this rule is to blame.",
+    "known": "broken as recorded in the register of known deviations.",
+    "in doubt": "an answer was wrong by it, for which another rule is to blame.",
+    "starved": "within reach, but in this check no answer could have shown it broken.",
+    "not checked": "out of reach: not offered, not declared, or not yet possible.",
+    "kept": "exercised and compared, and no answer was wrong by it.",
+}
+"""State of a rule -> what that means."""
 
 GROUPS = {
     "LEASE": "Leases",
@@ -55,12 +62,14 @@ GROUPS = {
 
 def check_html(report: Report, violations: Sequence[Violation], asked: Asked) -> str:
     """The report of a check."""
-    unchecked: dict[str, list[str]] = {}
-    for one in report.not_checked:
-        unchecked.setdefault(one.why, []).append(one.what)
-    whats = [one.what for one in report.not_checked]
     full = len(violations) >= asked.max_findings
     ruled = standings(report) if report.operations else []
+    doubted = {one.id for one in ruled if one.state in {"broken", "in doubt"}}
+    left = [one for one in report.not_checked if one.what not in doubted]
+    unchecked: dict[str, list[str]] = {}
+    for one in left:
+        unchecked.setdefault(one.why, []).append(one.what)
+    whats = [one.what for one in left]
     return render(
         "check.html",
         verdict=report.verdict,
@@ -68,14 +77,15 @@ def check_html(report: Report, violations: Sequence[Violation], asked: Asked) ->
         target=report.target,
         sentence=sentence(report, asked),
         trouble="",
-        glance=_glance(ruled),
+        glance=tally(ruled) + ".",
+        standing=Counter(one.state for one in ruled),
         findings=[_finding(violation, number, report) for number, violation in enumerate(violations, start=1)],
         stopped=f"Stopped at {count(len(violations), 'finding', 'findings')}: --max-findings." if full else "",
         loose=report.loose if asked.recommended else (),
         starved=[_starved(one) for one in report.starved],
         unchecked=unchecked,
         unchecked_brief=in_brief(whats) if whats else "",
-        facts=list(_facts(report)),
+        facts=list(_facts(report, ruled)),
         command=asked.command,
         operations=report.operations,
         counts=_counts(ruled),
@@ -110,26 +120,20 @@ def broken_html(target: str, why: str, seconds: float, seed: int | None, command
 # -- the first screen ------------------------------------------------------------------------------------------------------------
 
 
-def _facts(report: Report) -> Sequence[tuple[str, str]]:
+def _facts(report: Report, ruled: Sequence[Standing]) -> Sequence[tuple[str, str]]:
     able = report.capabilities
     declared = [f"tier {able.tier}", f"manifest {able.manifest}", f"clock {able.clock}", count(able.handles, "handle", "handles")]
     declared += ["reopen"] if able.reopen else []
     declared += ["concurrent calls"] if able.concurrent else []
-    exercised = sum(one > 0 for one in report.exercised.values())
     return (
         ("store", report.target),
         ("operations", f"{report.operations:,} in {count(report.runs, 'run', 'runs')}"),
         ("seconds", f"{report.seconds:.1f}"),
         ("seed", str(report.seed)),
-        ("rules exercised", f"{exercised} of {len(STATEMENTS)}"),
+        ("rules", tally(ruled) if ruled else "none was tested"),
         ("declares", ", ".join(declared)),
         ("operations offered", f"{len(able.ops)} of {len(OPERATIONS)}"),
     )
-
-
-def _glance(ruled: Sequence[Standing]) -> str:
-    counts = Counter(one.state for one in ruled)
-    return f"{counts['kept']} of {len(ruled)} rules were exercised and kept."
 
 
 def _starved(what: str) -> dict[str, str]:
@@ -150,12 +154,9 @@ def _finding(violation: Violation, number: int, report: Report) -> dict[str, Any
         "cited": cited(finding.requirement),
         "also": (),
         "blame": "",
-        "allowed": "",
-        "given": "",
-        "differ": None,
+        "should": "",
         "trace": "",
         "confirmed": True,
-        "lost": False,
         "svg": "",
         "replay": "",
         "case": "",
@@ -184,72 +185,58 @@ def cited(rule: str) -> dict[str, str]:
 def _run(finding: Finding, number: int) -> dict[str, Any]:
     story = tell(finding.failure)
     words, drawn = Words(story), timeline(finding)
-    last = story.lines[-1]
-    who = client(last, story)
-    _, allowed, given = words.wrong()
+    marked = notes(finding, story)
     lines = [
-        _line(line, words, client(line, story), span(line.at - story.lines[max(0, index - 1)].at))
+        _line(
+            finding,
+            line,
+            words,
+            client(line, story),
+            span(line.at - story.lines[max(0, index - 1)].at),
+            marked.get(line.number, ""),
+        )
         for index, line in enumerate(story.lines)
     ]
-    place = "" if story.mismatch.where == last.op else f", at {story.mismatch.where}"
-    texts = [cell for line in lines for cell in (line["call"], line["allowed"], line["answer"])]
+    texts = [cell for line in lines for cell in (line["call"], *line["allowed"], *line["answer"])]
+    texts += ["lost answer"] if lost(story) else []
+    full = {short_op(line.op): line.op for line in story.lines if short_op(line.op) != line.op}
     return {
-        "happened": f"In step {last.number} {who} {does(last.op)} ({short_op(last.op)}), and the store answers{place}:",
-        "given": answered(given),
-        "allowed": answered(allowed),
-        "differ": differing(answered(allowed), answered(given)),
-        "also": finding.also,
+        "happened": lead(finding, story, words),
+        "should": should(finding, story, words),
+        "also": {rule: STATEMENTS.get(rule, "") for rule in finding.also},
         "blame": blame(finding, story),
         "trace": "\n".join(story.mismatch.given.splitlines()[1:]),
         "confirmed": finding.confirmed,
         "svg": svg(drawn, f"run-{number}"),
         "someone": SOMEONE if SOMEONE in drawn.lanes else "",
         "handles": any(mark.handle for mark in drawn.marks),
-        "lost": finding.failure.lost,
+        "caused": "cause" in marked.values(),
+        "lost": "no answer" in marked.values(),
+        "full": ", ".join(f"{short} = {op}" for short, op in full.items()),
         "timed": drawn.timed,
         "lines": lines,
-        "legend": legend(story, words).capitalize(),
+        "names": "; ".join(names(story, words)),
+        "times": legend(story, words).startswith("times"),
         "words": words_for((line.op for line in story.lines), [*texts, STATEMENTS.get(finding.requirement, "")]),
         "mermaid": mermaid(drawn),
     }
 
 
-def _line(line: Line, words: Words, who: str, later: str) -> dict[str, Any]:
-    allowed, answer = words.allowed(line.response), words.answer(line)
-    wrong = words.story.mismatch
-    if line.broken and wrong.where != line.op and wrong.where not in SHOWN:
-        allowed += f"; {wrong.where}: {words.text(wrong.allowed)}"
-        answer += f"; {wrong.where}: {words.text(first_line(wrong.given))}"
+def _line(finding: Finding, line: Line, words: Words, who: str, later: str, mark: str) -> dict[str, Any]:
+    allowed, answer = both(finding, words, line)
     return {
         "number": line.number,
         "time": words.time(line.at),
         "later": later,
         "who": f"{who}, handle {line.handle + 1}" if line.handle and not who.startswith("handle") else who,
         "does": does(line.op),
+        "op": line.op,
         "call": words.call(line),
         "allowed": allowed,
         "answer": answer,
-        "differ": differing(allowed, answer),
+        "mark": mark,
         "broken": line.broken,
     }
-
-
-Parts = Sequence[tuple[str, bool]]
-"""Text in pieces, each with whether it differs from the other text."""
-
-
-def differing(allowed: str, given: str) -> tuple[Parts, Parts]:
-    """What is allowed and what was answered, word by word: where they are much alike, one has to see where they are not."""
-    left, right = (re.findall(r"\s+|[^\s,;\[\]/]+|[,;\[\]/]", text) for text in (allowed, given))
-    match = SequenceMatcher(None, left, right, autojunk=False)
-    if match.ratio() < ALIKE:
-        return [(allowed, False)], [(given, False)]
-    pieces: tuple[list[tuple[str, bool]], list[tuple[str, bool]]] = ([], [])
-    for tag, a, b, c, d in match.get_opcodes():
-        for side, text in zip(pieces, ("".join(left[a:b]), "".join(right[c:d])), strict=True):
-            if text:
-                side.append((text, tag != "equal"))
-    return pieces
 
 
 # -- what was checked ------------------------------------------------------------------------------------------------------------
@@ -258,7 +245,7 @@ def differing(allowed: str, given: str) -> tuple[Parts, Parts]:
 def _counts(ruled: Sequence[Standing]) -> list[dict[str, Any]]:
     counts = Counter(one.state for one in ruled)
     return [
-        {"sign": sign, "word": word, "css": css, "count": counts[state]}
+        {"sign": sign, "word": word, "css": css, "count": counts[state], "means": MEANS[state]}
         for state, (sign, word, css) in STATES.items()
         if counts[state]
     ]

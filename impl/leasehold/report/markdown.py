@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from leasehold.oracle.check import RaceFinding, Report
 from leasehold.oracle.findings import Finding
+from leasehold.report.cause import blame, both, lead, notes, should
 from leasehold.report.html import GROUPS, SIGNS, STATES
 from leasehold.report.json import Violation
-from leasehold.report.plain import answered, does
 from leasehold.report.standing import Standing, printable, standings
-from leasehold.report.story import tell
-from leasehold.report.text import Asked, blame, count, legend, sentence, weaknesses
-from leasehold.report.timeline import client, mermaid, timeline
-from leasehold.report.words import Words, short_op
+from leasehold.report.story import client, tell
+from leasehold.report.text import Asked, count, legend, sentence, tally, weaknesses
+from leasehold.report.timeline import mermaid, timeline
+from leasehold.report.words import Words
 from leasehold_model.requirements import STATEMENTS
 
 MOST_STEPS = 40
@@ -82,28 +82,21 @@ def _finding(finding: Finding | RaceFinding) -> list[str]:
         return [text(finding.message), ""]
     story = tell(finding.failure)
     words, drawn = Words(story), timeline(finding)
-    last = story.lines[-1]
-    _, allowed, given = words.wrong()
-    place = "" if story.mismatch.where == last.op else f", at {text(story.mismatch.where)}"
-    lines = [
-        f"In step {last.number} {text(client(last, story))} {does(last.op)} ({text(short_op(last.op))}).",
-        f"The store answered{place}: {_bold(answered(given))}. It should have been: {_bold(answered(allowed))}.",
-        "",
-    ]
+    marked = notes(finding, story)
+    lines = [_bold(lead(finding, story, words)), "", f"What should have happened: {text(should(finding, story, words))}", ""]
     why = blame(finding, story)
     lines += [text(why), ""] if why else []
-    if finding.failure.lost:
-        lines += ["Not every call was answered. Whatever the others did, the last answer is wrong; shown is one possibility.", ""]
+    for rule in finding.also:
+        lines += [f"Also {rule}: {text(STATEMENTS.get(rule, ''))}", ""]
     if not finding.confirmed:
         lines += ["This did not happen again when the same run was repeated: the store does not always do the same.", ""]
     rows = []
     for line in story.lines:
-        told = (client(line, story), words.call(line), words.allowed(line.response), words.answer(line))
-        cells = [text(cell) for cell in told]
+        cells = [text(client(line, story)), text(words.call(line))]
+        cells += [" ".join(filter(None, (text(plain), _bold(bad)))) for plain, bad in both(finding, words, line)]
         when = [words.time(line.at)] if drawn.timed else []
-        number = str(line.number)
-        if line.broken:
-            number, cells = f"**{number} wrong**", [_bold(cell) for cell in told]
+        mark = "wrong" if line.broken else marked.get(line.number, "")
+        number = f"**{line.number}, {mark}**" if mark else str(line.number)
         rows.append([number, *when, *cells])
     if len(rows) > MOST_STEPS:
         half = MOST_STEPS // 2
@@ -121,7 +114,7 @@ def _rules(ruled: Sequence[Standing]) -> list[str]:
         counts = Counter(one.state for one in ruled if one.id.rpartition("-")[0] == prefix)
         rows.append([title, *(str(counts[state] or "") for state in STATES)])
     heads = ["rules", *(f"{sign} {word}" for sign, word, _ in STATES.values())]
-    return ["### Rules", "", *_table(heads, rows)]
+    return ["### Rules", "", tally(ruled) + ".", "", *_table(heads, rows)]
 
 
 def _not_checked(report: Report) -> list[str]:

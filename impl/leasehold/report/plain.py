@@ -40,12 +40,13 @@ GLOSSARY = {
         "At the instant of its expiry it has expired."
     ),
     "fencing token": (
-        "The number of a lease or claim, written #1, #2, ... It rises with every new grant, so that whoever comes late with an "
-        "old number is recognised."
+        "The number of a lease or claim, in the drawing #1, #2, ... It rises with every new grant, so that whoever comes late "
+        "with an old number is recognised."
     ),
     "live": "Held and not expired: the time is before its expiry.",
     "fence": "What an owner shows to prove that it holds the lease: session, owner, lease token and fencing token.",
     "batch": "A piece of queued work. Batches stand in the order in which they were enqueued.",
+    "source key": "A name that the sender gives a batch. Sent again while it is queued, it is not queued a second time.",
     "claim": "A hold on batches of queued work for a limited time, so that no two workers do the same work.",
     "commit": "One atomic change of everything that a session stores. It needs the session's live lease.",
     "head revision": "How many commits the session has had. Each accepted commit, and nothing else, raises it by one.",
@@ -56,6 +57,10 @@ GLOSSARY = {
     "ledger": "The token usage of all accepted commits, summed by source and model.",
     "manifest": "The list of attachments that were announced, and whether each was committed.",
     "refused": "An error that says that nothing happened.",
+    "lost answer": (
+        "No answer to a call came back, as when a connection breaks. It may have taken effect, or not, or may do so later: "
+        "once at most."
+    ),
     "null": "No value, also called None: not granted, or not there. Nothing happened.",
     "handle": "One open connection to the store.",
     "policy": "A point where the contract leaves stores a choice. The check finds out the choice and holds the store to it.",
@@ -85,13 +90,6 @@ def words_for(ops: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
     said = " ".join(texts).lower()
     needed |= {word for word in GLOSSARY if word != "store" and re.search(rf"\b{word}(?:e?s|ed)?\b", said)}
     return {word: meaning for word, meaning in GLOSSARY.items() if word in needed}
-
-
-def answered(text: str) -> str:
-    """An answer in few words, as it stands in a sentence."""
-    if text == "null":
-        return "null (nothing granted, or nothing there)"
-    return f"a refusal ({text.removeprefix('refused: ')})" if text.startswith("refused: ") else text
 
 
 def does(op: str) -> str:

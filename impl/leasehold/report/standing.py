@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from attrs import frozen
@@ -40,7 +41,7 @@ def standings(report: Report) -> list[Standing]:
     findings: list[Finding | RaceFinding] = [*report.races, *report.findings]
     for number, finding in enumerate(findings, start=1):
         broken.setdefault(finding.requirement, []).append(number)
-        for one in () if isinstance(finding, RaceFinding) else finding.also:
+        for one in () if isinstance(finding, RaceFinding) else _doubted(finding):
             also.setdefault(one, []).append(number)
     unchecked = {one.what: one.why for one in report.not_checked}
     found = []
@@ -52,7 +53,8 @@ def standings(report: Report) -> list[Standing]:
         if name in broken:
             state, why = "broken", f"finding {', '.join(map(str, numbers))}"
         elif name in also:
-            state, why = "in doubt", f"an answer that was wrong by it: finding {', '.join(map(str, numbers))}"
+            state, why = "in doubt", f"an answer was wrong by it: finding {', '.join(map(str, numbers))}"
+            exercised, asserted = max(1, exercised), max(1, asserted)
         elif name in unchecked:
             why = unchecked[name]
             state = "known" if why.startswith(EXPLAINED) else "not checked"
@@ -64,6 +66,13 @@ def standings(report: Report) -> list[Standing]:
             why = "seldom exercised"
         found.append(Standing(name, rule.statement, exercised, asserted, state, why, numbers))
     return found
+
+
+def _doubted(finding: Finding) -> Iterable[str]:
+    """The rules by which the wrong answer was wrong, beside the one that is to blame."""
+    failure = finding.failure
+    cited = getattr(failure.moment.response, "rule", "")
+    return dict.fromkeys((*finding.also, failure.mismatch.rule, *failure.mismatch.also, *([cited] if cited else [])))
 
 
 def printable(text: str) -> str:

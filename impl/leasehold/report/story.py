@@ -19,6 +19,9 @@ from leasehold_model.ids import Millis
 from leasehold_model.machine import Command, Response, initial, step
 from leasehold_model.state import State
 
+SOMEONE = "a client"
+"""Who makes a call that names no owner, where there is one handle."""
+
 EVER = (-(2**62), 2**62)
 """A real clock's span that fits any time."""
 
@@ -91,3 +94,21 @@ def _call(binding: Binding, command: Command) -> tuple[str, tuple[Any, ...] | No
         return binding.call(command)
     except Unbound:
         return type(command).__name__, None
+
+
+def client(line: Line, story: Story) -> str:
+    """Who calls: the owner that the call names; else the handle it comes through, where there are several."""
+    args = line.args or ()
+    owner: Any = None
+    if line.op.startswith("try_claim") and len(args) > 1:
+        owner = args[1]
+    elif line.op.startswith("claim_ready") and len(args) > 2:
+        owner = args[2]
+    elif line.op == "commit_runtime_state" and args:
+        owner = getattr(args[0].session_execution_lease, "owner_id", None)
+    elif args:
+        owner = getattr(args[0], "owner_id", None)
+    if isinstance(owner, str):
+        return owner
+    several = len({one.handle for one in story.lines}) > 1
+    return f"handle {line.handle + 1}" if several and line.op else SOMEONE

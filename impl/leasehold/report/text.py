@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import IO, TextIO
 
@@ -19,18 +21,16 @@ from rich.text import Text
 
 from leasehold.case import Replayed, as_pytest, case_of
 from leasehold.deviations import EXPLAINED, Problem
-from leasehold.oracle.answers import Unknown
 from leasehold.oracle.check import RaceFinding, Report
 from leasehold.oracle.coverage import NotChecked
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.probe import Probed
-from leasehold.oracle.run import Reopen
+from leasehold.report.cause import blame, both, lead, notes, should
 from leasehold.report.json import Violation
-from leasehold.report.story import Line, Story, tell
-from leasehold.report.words import SHOWN, Words, first_line, short_op
+from leasehold.report.standing import Standing, standings
+from leasehold.report.story import Story, tell
+from leasehold.report.words import Words
 from leasehold.store import OPERATIONS
-from leasehold_model.commit import Committed
-from leasehold_model.outcome import Absent, Refused
 from leasehold_model.requirements import REQUIREMENTS, STATEMENTS
 
 WIDEST = 130
@@ -135,11 +135,19 @@ def _facts(report: Report) -> Iterable[Text]:
     operations, runs = count(report.operations, "operation", "operations"), count(report.runs, "run", "runs")
     lost = f", {count(report.lost, 'answer', 'answers')} lost" if report.lost else ""
     yield Text(f"{operations} in {runs}{lost}, {report.seconds:.1f} s, seed {report.seed}", "dim")
-    exercised = sum(count > 0 for count in report.exercised.values())
-    line = f"{exercised} of {len(report.exercised)} rules exercised"
+    line = tally(standings(report))
     if report.not_checked:
         line += f"; not checked: {in_brief([one.what for one in report.not_checked])} (why: below)"
     yield Text(line, "dim")
+
+
+def tally(ruled: Sequence[Standing]) -> str:
+    """How many rules an answer was compared with, and how they came out."""
+    counts = Counter(one.state for one in ruled)
+    told = [f"{counts[state]} {state}" for state in ("broken", "known", "in doubt", "kept") if counts[state]]
+    never = f"; {counts['starved']} never tested" if counts["starved"] else ""
+    total = sum(counts[state] for state in ("broken", "known", "in doubt", "kept"))
+    return f"{total} of {len(ruled)} rules tested ({', '.join(told) or 'none'}){never}"
 
 
 def in_brief(whats: Sequence[str]) -> str:
@@ -166,8 +174,8 @@ def _show_finding(console: Console, violation: Violation, title: str, report: Re
     if isinstance(finding, RaceFinding):
         console.print(Text(finding.message))
     else:
-        if finding.also:
-            console.print(Text(f"also: {', '.join(finding.also)}", "dim"))
+        for one in finding.also:
+            console.print(Text(f"also {one}: {STATEMENTS.get(one, '')}", "dim"))
         console.print(Group(*run_block(finding)))
     if violation.case is None:
         return
@@ -189,19 +197,24 @@ def run_block(finding: Finding) -> list[RenderableType]:
     """The run as a table, what is wrong with it in a sentence, and the legend of short names."""
     story = tell(finding.failure)
     words = Words(story)
-    parts: list[RenderableType] = [_run_table(story, words)]
+    parts: list[RenderableType] = [Text(lead(finding, story, words), _BROKEN), _run_table(finding, story, words)]
     wrong = story.mismatch
     where, allowed, given = words.wrong()
-    parts.append(
-        Text.assemble((where, _BROKEN), ": the contract allows ", (allowed, "green"), "; the store answered ", (given, "red"), ".")
-    )
+    if finding.failure.lost:
+        parts.append(Text(should(finding, story, words), "green"))
+    else:
+        parts.append(
+            Text.assemble(
+                (where, _BROKEN), ": the contract allows ", (allowed, "green"), "; the store answered ", (given, "red"), "."
+            )
+        )
     why = blame(finding, story)
     if why:
         parts.append(Text(why))
     if "\n" in wrong.given:
         parts.append(Text("\n".join(wrong.given.splitlines()[1:]), "dim"))
-    names = legend(story, words)
-    parts += [Text(names, "dim")] if names else []
+    meant = legend(story, words)
+    parts += [Text(meant, "dim")] if meant else []
     if not finding.confirmed:
         parts.append(
             Text("This did not happen again when the same run was repeated: the store does not always do the same.", "yellow")
@@ -209,7 +222,8 @@ def run_block(finding: Finding) -> list[RenderableType]:
     return parts
 
 
-def _run_table(story: Story, words: Words) -> Table:
+def _run_table(finding: Finding, story: Story, words: Words) -> Table:
+    marked = notes(finding, story)
     times = len({line.at for line in story.lines} | {story.start}) > 1
     handles = any(line.handle != 0 for line in story.lines)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, expand=True)
@@ -227,17 +241,16 @@ def _run_table(story: Story, words: Words) -> Table:
                 left_out = f"{len(story.lines) - HEAD - TAIL} more steps, all in the case file"
                 table.add_row("  ..", *[""] * (times + handles), left_out, "", "", style="dim")
             continue
-        cells = [f"{'>>' if line.broken else '  '}{line.number}"]
+        cells = [f"{'>>' if line.broken else '> ' if line.number in marked else '  '}{line.number}"]
         cells += [f"+{line.at - story.start}"] if times else []
         cells += [str(line.handle + 1)] if handles else []
-        allowed, answered = words.allowed(line.response), words.answer(line)
-        if line.broken and story.mismatch.where != line.op and story.mismatch.where not in SHOWN:
-            allowed += f"\n{story.mismatch.where}: {words.text(story.mismatch.allowed)}"
-            answered += f"\n{story.mismatch.where}: {words.text(first_line(story.mismatch.given))}"
-        styles = ("green", "red") if line.broken else ("", "")
-        table.add_row(
-            *cells, words.call(line), Text(allowed, styles[0]), Text(answered, styles[1]), style="bold" if line.broken else ""
-        )
+        (allowed, should_be), (answered, is_wrong) = both(finding, words, line)
+        call = words.call(line) + (f"\n({marked[line.number]})" if line.number in marked else "")
+        sides = [
+            Text.assemble(plain, "\n" if plain and bad else "", (bad, f"bold {colour}"))
+            for plain, bad, colour in ((allowed, should_be, "green"), (answered, is_wrong, "red"))
+        ]
+        table.add_row(*cells, Text(call), *sides, style="bold" if line.broken else "yellow" if line.number in marked else "")
     return table
 
 
@@ -248,37 +261,13 @@ def legend(story: Story, words: Words) -> str:
         parts.append("times and expiries in ms since the run began")
     if any(line.handle != 0 for line in story.lines):
         parts.append("handle 1 opened the store, the others are open_handle()'s")
-    if any("#" in words.call(line) + words.answer(line) for line in story.lines):
-        parts.append("#n a fencing token")
-    parts += [f"{name} = {text}" for name, text in words.legend.items()]
-    return "; ".join(parts)
+    return "; ".join([*parts, *names(story, words)])
 
 
-def blame(finding: Finding, story: Story) -> str:
-    """Why it is that rule and not the one of the wrong answer."""
-    own = story.mismatch.rule
-    if finding.failure.lost:
-        lost = [str(line.number) for line in story.lines if isinstance(line.answer, Unknown)]
-        calls = f"the call of step {lost[0]}" if len(lost) == 1 else f"the calls of steps {', '.join(lost)}"
-        return f"The answer to {calls} was lost. Whether it took effect, at once or later, or never: this answer is wrong."
-    if finding.requirement == own:
-        return ""
-    culprit = next((line for line in reversed(story.lines[:-1]) if _inert(finding.requirement, line)), None)
-    if culprit is not None:
-        what = short_op(culprit.op) if culprit.op else "the reopening"
-        return (
-            f"By itself that would be {own}. But without step {culprit.number}, {what}, which has to change nothing, "
-            f"the answer is right: so it is {finding.requirement} that is broken."
-        )
-    return f"By itself that would be {own}; the change that it is the first to show is the one of {finding.requirement}."
-
-
-def _inert(rule: str, line: Line) -> bool:
-    if rule == "LAW-10":
-        return isinstance(line.action, Reopen)
-    if rule == "LAW-7":
-        return isinstance(line.response, Committed) and line.response.rule == "COMMIT-4"
-    return rule == "LAW-1" and isinstance(line.response, Refused | Absent)
+def names(story: Story, words: Words) -> list[str]:
+    """The short names that are used."""
+    told = " ".join(side for line in story.lines for one in words.both(line) for side in (*one, words.call(line)))
+    return [f"{name} = {text}" for name, text in words.legend.items() if re.search(rf"\b{re.escape(name)}\b", told)]
 
 
 # -- what was checked --------------------------------------------------------------------------------------------------------------

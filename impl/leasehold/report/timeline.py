@@ -7,7 +7,7 @@ answer says beyond that is drawn apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from textwrap import wrap
 from typing import Any, Literal
@@ -19,10 +19,11 @@ from leasehold.oracle import vocabulary as word
 from leasehold.oracle.answers import Answer, Err, Hung, Misshapen, Ok, Skip, Unknown
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.run import BOUND
+from leasehold.report.cause import both, lead, notes
 from leasehold.report.standing import printable
-from leasehold.report.story import Line, Story, tell
+from leasehold.report.story import Line, Story, client, tell
 from leasehold.report.template import style
-from leasehold.report.words import Words, short_op
+from leasehold.report.words import FORGED, Words, short_op
 from leasehold_model.decisions import MAX_MS
 from leasehold_model.outcome import Absent, Done
 from leasehold_model.state import State
@@ -33,8 +34,8 @@ STORE = "store"
 ALIKE = 4
 """So many calls in a row that differ in nothing drawn are drawn as one."""
 
-SOMEONE = "a client"
-"""Who makes a call that names no owner, where there is one handle."""
+EDGE = 0.04
+"""How far from the edge of its column a bar stands that belongs to one step."""
 
 TONES = 6
 """How many colours there are for fencing tokens. The number is always written on, so a repeated colour hides nothing."""
@@ -53,7 +54,7 @@ class Instant:
 class Mark:
     """One call on its client's lane, with its answer. ``times``: as many in a row that are alike are drawn as one, the last.
 
-    ``revision``: what an accepted commit made of the head.
+    ``revision``: what an accepted commit made of the head. ``noted``: what the step is marked as, beside the wrong one.
     """
 
     column: int
@@ -61,17 +62,18 @@ class Mark:
     op: str
     call: str
     answer: str
-    sign: Literal["ok", "none", "refused", "wrong", "reopen"]
+    sign: Literal["ok", "none", "refused", "lost", "wrong", "reopen"]
     full: str
     allowed: str
     revision: str = ""
     handle: int = 0
     times: int = 1
+    noted: str = ""
 
 
 @frozen(kw_only=True)
 class Bar:
-    """What an owner holds, from one point of the axis to another. ``labels``: from long to short, whichever fits."""
+    """What an owner holds, from one point of the axis to another. ``labels``: from long to short; the first that fits is shown."""
 
     lane: int
     kind: Literal["lease", "claim", "wrong", "expected"]
@@ -96,6 +98,7 @@ class Timeline:
     part: str
     allowed: str
     given: str
+    lead: str
     timed: bool
 
     @property
@@ -105,7 +108,7 @@ class Timeline:
             f"step {when.number}: {self.lanes[one.lane]} {one.call}, answered {one.full}"
             for when, one in zip(self.instants, self.marks, strict=True)
         )
-        return f"{told}. {self.where} is wrong: the contract allows {self.allowed}; the store answered {self.given}."
+        return f"{self.lead} {told}. {self.where} is wrong: the contract allows {self.allowed}; the store answered {self.given}."
 
 
 # -- from a finding --------------------------------------------------------------------------------------------------------------
@@ -118,14 +121,17 @@ def timeline(finding: Finding) -> Timeline:
     clients = [client(line, story) for line in story.lines]
     lanes = (*dict.fromkeys(clients), STORE)
     where, allowed, given = words.wrong()
+    if finding.failure.lost:
+        allowed = both(finding, words, story.lines[-1])[0][1] if len(finding.failure.possible) > 1 else allowed
     handles = len({line.handle for line in story.lines}) > 1
-    states = story.states
-    folds = _folds(story, clients, states)
+    states, noted = story.states, notes(finding, story)
+    folds = _folds(story, clients, states, noted)
     marks, instants = [], []
     for column, (index, upto) in enumerate(folds):
         line, earlier = story.lines[upto - 1], story.lines[index - 1].at if index else story.start
         before, after = states[index], states[upto]
         number = f"{line.number}" if upto - index == 1 else f"{index + 1}\u2013{upto}"
+        number += f", {noted[line.number]}" if line.number in noted else ""
         instants.append(Instant(number, words.time(line.at), span(line.at - earlier)))
         marks.append(
             Mark(
@@ -140,6 +146,7 @@ def timeline(finding: Finding) -> Timeline:
                 revision=f"r{after.head.revision}" if after.head.revision > before.head.revision and not line.broken else "",
                 handle=line.handle + 1 if handles else 0,
                 times=upto - index,
+                noted=noted.get(line.number, ""),
             )
         )
     columns = {step: column for column, (index, upto) in enumerate(folds) for step in range(index, upto)}
@@ -152,14 +159,15 @@ def timeline(finding: Finding) -> Timeline:
         marks=tuple(marks),
         bars=_stacked([evolve(bar, first=_column(bar.first, columns), last=_column(bar.last, columns)) for bar in bars]),
         where=where,
-        part=story.mismatch.where if story.mismatch.where != story.lines[-1].op else "",
+        part=words.mistake().part,
+        lead=lead(finding, story, words),
         allowed=allowed,
         given=given,
         timed=story.lines[-1].at != story.start,
     )
 
 
-def _folds(story: Story, clients: list[str], states: tuple[State, ...]) -> list[tuple[int, int]]:
+def _folds(story: Story, clients: list[str], states: tuple[State, ...], noted: Mapping[int, str]) -> list[tuple[int, int]]:
     """The columns, each as the steps from one to before another: long rows of calls that differ in nothing drawn are one."""
     folds: list[tuple[int, int]] = []
     held = [_holds(state) for state in states]
@@ -167,7 +175,8 @@ def _folds(story: Story, clients: list[str], states: tuple[State, ...]) -> list[
         before = story.lines[index - 1] if folds else line
         alike = (line.op, line.at, line.handle, clients[index]) == (before.op, before.at, before.handle, clients[index - 1])
         still = held[index] == held[index + 1] and states[index].head == states[index + 1].head
-        if folds and alike and still and not line.broken and _sign(line) == _sign(before):
+        plain = not line.broken and line.number not in noted and before.number not in noted
+        if folds and alike and still and plain and _sign(line) == _sign(before):
             folds[-1] = (folds[-1][0], index + 1)
         else:
             folds.append((index, index + 1))
@@ -181,24 +190,6 @@ def _folds(story: Story, clients: list[str], states: tuple[State, ...]) -> list[
 def _column(at: float, columns: dict[int, int]) -> float:
     """A point between steps as a point between columns."""
     return columns[int(at)] + at - int(at)
-
-
-def client(line: Line, story: Story) -> str:
-    """Who calls: the owner that the call names; else the handle it comes through, where there are several."""
-    args = line.args or ()
-    owner: Any = None
-    if line.op.startswith("try_claim") and len(args) > 1:
-        owner = args[1]
-    elif line.op.startswith("claim_ready") and len(args) > 2:
-        owner = args[2]
-    elif line.op == "commit_runtime_state" and args:
-        owner = getattr(args[0].session_execution_lease, "owner_id", None)
-    elif args:
-        owner = getattr(args[0], "owner_id", None)
-    if isinstance(owner, str):
-        return owner
-    several = len({one.handle for one in story.lines}) > 1
-    return f"handle {line.handle + 1}" if several and line.op else SOMEONE
 
 
 def _holds(state: State) -> dict[tuple[str, int, int], tuple[str, int, Any]]:
@@ -247,11 +238,14 @@ def _held(story: Story, words: Words, lanes: tuple[str, ...], states: tuple[Stat
             if expires <= story.lines[first].at:
                 last, end = first + 0.62, "expired"
             kind: Any = "expected" if first == count - 1 else key[0]
+            start = first + (EDGE if kind == "expected" else 0.5)
+            last = count - EDGE if kind == "expected" else last
             number = _number(key, record, story)
             tone = tones.setdefault(f"{key[0]} {number}", len(tones) % TONES)
             lane = lanes.index(owner) if owner in lanes else len(lanes) - 1
-            labels = _labels(key[0], number, record, words, expires, expected=kind == "expected")
-            yield Bar(lane=lane, kind=kind, first=first + 0.5, last=last, end=end, labels=labels, tone=tone)
+            labels = _labels(key[0], number, record, words, expires)
+            labels = _matter("allowed", key[0], words, labels) if kind == "expected" else labels
+            yield Bar(lane=lane, kind=kind, first=start, last=last, end=end, labels=labels, tone=tone)
             index = max(index, first + 1)
 
 
@@ -264,16 +258,32 @@ def _number(key: tuple[str, int, int], record: Any, story: Story) -> str:
     return "" if number is None else str(number)
 
 
-def _labels(kind: str, number: str, record: Any, words: Words, expires: int, *, expected: bool) -> tuple[str, ...]:
-    name = f"{kind} #{number}" if number and not expected else kind
-    name = f"allowed: {name}" if expected else name
+def _labels(kind: str, number: str, record: Any, words: Words, expires: int) -> tuple[str, ...]:
+    binding = words.story.binding
     if kind == "lease":
+        token = binding.tokens.get(record.token)
+        name = words.id(kind, token) if token else kind
         on = "" if record.session == BOUND else f" of {word.session(record.session)}"
     else:
-        known = [words.story.binding.batches.get(batch.batch) for batch in record]
-        on = " on " + ", ".join("?" if one is None else words.id("b", one.batch_id) for one in known)
-    until = f" until {words.time(expires)}"
-    return name + on + until, name + on, name, f"#{number}" if number else kind[0]
+        claim = binding.claims.get(record[0].hold.claim)
+        name = words.id(kind, claim.claim_id) if claim else kind
+        known = [binding.batches.get(batch.batch) for batch in record]
+        on = " on " + ", ".join("?" if one is None else words.id("batch", one.batch_id) for one in known)
+    name += f" #{number}" if number else ""
+    return f"{name}{on} until {words.time(expires)}", name + on, name, f"#{number}" if number else kind[0]
+
+
+def _matter(side: Literal["allowed", "answered"], kind: str, words: Words, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels of what is allowed and of what was answered instead: they differ in what is wrong."""
+    mistake = words.mistake()
+    if not mistake.part:
+        return tuple(f"{side}: {label}" for label in labels[:-1])
+    fact = mistake.allowed if side == "allowed" else mistake.given
+    name = mistake.part.partition(" of ")[0]
+    if name == "fencing token":
+        fact = fact.replace("more than ", "> #") if side == "allowed" and not fact.isdecimal() else f"#{fact}"
+        return f"{side}: {kind} {fact}", f"{side}: {fact}"
+    return f"{side}: {kind}, {name} {fact}", f"{side}: {name} {fact}", f"{side}: {fact}"
 
 
 def _wrong(story: Story, words: Words, lanes: tuple[str, ...], at: int) -> Iterator[Bar]:
@@ -284,12 +294,20 @@ def _wrong(story: Story, words: Words, lanes: tuple[str, ...], at: int) -> Itera
         return
     kind = "lease" if isinstance(value, records.Lease) else "claim"
     owner = value.owner_id if isinstance(value.owner_id, str) else ""
-    until = words.time(value.expires_at_epoch_ms)
-    name = f"answered: {kind} #{words.text(str(value.fencing_token))}"
     lane = lanes.index(owner) if owner in lanes else len(lanes) - 1
-    on = f" on {', '.join(words.id('b', one) for one in ids)}" if (ids := _ids(value)) else ""
-    labels = (f"{name}{on} until {until}", f"{name}{on}", name, f"#{value.fencing_token}")
-    yield Bar(lane=lane, kind="wrong", first=at + 0.5, last=at + 1.0, end="", labels=labels, tone=0)
+    own = words.id("lease", value.lease_token) if isinstance(value, records.Lease) else words.id("claim", value.claim_id)
+    name = f"{own} #{words.text(str(value.fencing_token))}"
+    on = f" on {', '.join(words.id('batch', one) for one in ids)}" if (ids := _ids(value)) else ""
+    labels = (f"{name}{on} until {words.time(value.expires_at_epoch_ms)}", name + on, name, "")
+    yield Bar(
+        lane=lane,
+        kind="wrong",
+        first=at + EDGE,
+        last=at + 1 - EDGE,
+        end="",
+        labels=_matter("answered", kind, words, labels),
+        tone=0,
+    )
 
 
 def _ids(value: Any) -> list[Any]:
@@ -298,20 +316,22 @@ def _ids(value: Any) -> list[Any]:
 
 
 def _stacked(bars: list[Bar]) -> tuple[Bar, ...]:
-    """Bars of one lane that meet stand below each other. What the last step is about has its label to the left."""
+    """Bars of one lane that meet stand below each other."""
     placed: list[Bar] = []
     for bar in bars:
-        first = bar.first - (bar.kind in {"wrong", "expected"})
-        taken = {one.row for one in placed if one.lane == bar.lane and one.first < bar.last and first < one.last}
+        met = [one for one in placed if one.lane == bar.lane and one.first < bar.last]
+        taken = {one.row for one in met if bar.first < one.last + (0.5 if one.end else 0)}  # how it ended is written behind it
         placed.append(evolve(bar, row=next(row for row in range(len(placed) + 1) if row not in taken)))
     return tuple(placed)
 
 
-def _sign(line: Line) -> Literal["ok", "none", "refused", "wrong", "reopen"]:
+def _sign(line: Line) -> Literal["ok", "none", "refused", "lost", "wrong", "reopen"]:
     if line.broken:
         return "wrong"
     if not line.op:
         return "reopen"
+    if isinstance(line.answer, Unknown):
+        return "lost"
     if isinstance(line.response, Absent):
         return "none"
     return "ok" if isinstance(line.answer, Ok) else "refused"
@@ -320,6 +340,9 @@ def _sign(line: Line) -> Literal["ok", "none", "refused", "wrong", "reopen"]:
 def _brief(line: Line, words: Words) -> str:
     """The answer in a word or two."""
     answer: Answer | None = line.answer
+    mistake = words.mistake() if line.broken else None
+    if mistake is not None and mistake.members:
+        return mistake.given
     match answer:
         case None:
             return "reopened"
@@ -332,11 +355,13 @@ def _brief(line: Line, words: Words) -> str:
         case Skip():
             return "not offered"
         case Unknown():
-            return "indefinite"
-        case Ok(records.Lease(fencing_token=number)):
-            return f"lease #{words.text(str(number))}"
-        case Ok(records.Claim(fencing_token=number)):
-            return f"claim #{words.text(str(number))}"
+            return "no answer"
+        case Ok(records.Lease(lease_token=token, fencing_token=number)):
+            return f"{words.id('lease', token)} #{words.text(str(number))}"
+        case Ok(records.Claim(claim_id=claim, fencing_token=number)):
+            return f"{words.id('claim', claim)} #{words.text(str(number))}"
+        case Ok(records.Batch(batch_id=batch)):
+            return words.id("batch", batch)
         case Ok(records.CommitResult(head_revision=revision)):
             return f"revision {words.text(str(revision))}"
         case Ok(records.Read(head_revision=revision, graph=graph)):
@@ -367,7 +392,7 @@ def span(ms: int) -> str:
 
 WIDTH, GUTTER, WIDEST, ACROSS = 1090, 96, 330, 8
 HEAD, CALL, BAR, PAD, FOOT = 46, 34, 24, 10, 62
-_GLYPHS = {"ok": "\u2713", "none": "\u2205", "refused": "\u2298", "wrong": "\u2717", "reopen": "\u21bb"}
+_GLYPHS = {"ok": "\u2713", "none": "\u2205", "refused": "\u2298", "lost": "?", "wrong": "\u2717", "reopen": "\u21bb"}
 
 
 def svg(drawn: Timeline, ident: str, *, alone: bool = False) -> str:
@@ -418,21 +443,26 @@ class _Drawing:
         strays = [bar for bar in bars if bar.lane == len(drawn.lanes) - 1]
         store, bottom = y, y + FOOT + (BAR * (1 + max((bar.row for bar in strays), default=-1)) if strays else 0)
         right = GUTTER + (end - first) * self.step
+        self._rect("tl-store", 0, store - 3, right, bottom - store - 2, 4)
         for mark in drawn.marks[first:end]:
-            if mark.sign == "wrong":
-                self._rect("tl-wrong-column", self._x(mark.column, first) + 2, top + 2, self.step - 4, bottom - top - 4, 6)
+            if mark.sign == "wrong" or mark.noted:
+                kind = "tl-wrong-column" if mark.sign == "wrong" else "tl-cause-column"
+                self._rect(kind, self._x(mark.column, first) + 2, top + 2, self.step - 4, bottom - top - 4, 6)
         for lane in lanes:
             self._line("tl-rule", 0, tops[lane] - 3, right, tops[lane] - 3)
             self._label(drawn.lanes[lane], tops[lane] + 20)
-        self._rect("tl-store", 0, store - 3, right, bottom - store - 2, 4)
         self._label(STORE, store + 20)
         for column in range(first, end):
             self._instant(drawn.instants[column], column, first, top)
-        for bar in bars:
-            base = store + FOOT - 4 if bar.lane == len(drawn.lanes) - 1 else tops[bar.lane] + CALL
-            self._bar(bar, first, end, base + BAR * bar.row)
+        places = [store + FOOT - 4 if bar.lane == len(drawn.lanes) - 1 else tops[bar.lane] + CALL for bar in bars]
+        for bar, base in zip(bars, places, strict=True):
+            if bar.kind in {"lease", "claim"}:
+                self._bar(bar, first, end, base + BAR * bar.row)
         for mark in drawn.marks[first:end]:
             self._mark(mark, first, tops[mark.lane], store)
+        for bar, base in zip(bars, places, strict=True):  # over the line of the call that they are about
+            if bar.kind in {"wrong", "expected"}:
+                self._bar(bar, first, end, base + BAR * bar.row)
         self.y = bottom + PAD
 
     def _used(self, lane: int, first: int, end: int, bars: list[Bar]) -> bool:
@@ -444,8 +474,9 @@ class _Drawing:
     def _instant(self, instant: Instant, column: int, first: int, top: float) -> None:
         x = self._x(column + 0.5, first)
         half = 7 + 4 * len(instant.number)
-        self._rect("tl-number", x - half, top + 3, 2 * half, 22, 11)
-        self._text("tl-strong", x, top + 18.5, instant.number, "middle")
+        noted = not instant.number[-1].isdigit()
+        self._rect("tl-number tl-caused" if noted else "tl-number", x - half, top + 3, 2 * half, 22, 11)
+        self._text("tl-strong tl-caused-text" if noted else "tl-strong", x, top + 18.5, instant.number, "middle")
         if self.drawn.timed:
             self._text("tl-dim", x, top + 38, f"{instant.time} ms", "middle")
             room = (self.step / 2 - half - 6) / 5.9
@@ -460,14 +491,12 @@ class _Drawing:
         cut = not bar.end or bar.last > end
         self.parts.append(f"<g><title>{_safe(bar.labels[0])}</title>")
         self._rect(f"tl-bar tl-{bar.kind}{tone}", x, y, width, BAR - 5, 3)
-        room = width / 6.6
-        label = next((one for one in bar.labels[:-1] if len(one) <= room - 1), "")
-        if not label and bar.kind in {"wrong", "expected"}:  # at the edge there is more room to the left than within
-            self._text(f"tl-bar-text tl-on-{bar.kind}", x - 4, y + 13.5, bar.labels[-2], "end")
-        elif not label and len(bar.labels[-1]) <= room - 1:
-            label = bar.labels[-1]
+        room = int(width / 6.6) - 1
+        label = next((one for one in bar.labels if len(one) <= room), "")
+        if not label and bar.kind in {"wrong", "expected"}:
+            label = bar.labels[-1][: room - 1] + "\u2026"
         if label:
-            self._text("tl-bar-text", x + 6, y + 13.5, label + (" \u2192" if cut and len(label) < room - 3 else ""))
+            self._text("tl-bar-text", x + 6, y + 13.5, label + (" \u2192" if cut and tone and len(label) < room - 2 else ""))
         if bar.end and bar.last <= end and end * self.step - (right - first) * self.step > 60:
             self._text("tl-dim tl-small", x + width + 4, y + 13.5, bar.end)
         self.parts.append("</g>")
@@ -475,18 +504,22 @@ class _Drawing:
     def _mark(self, mark: Mark, first: int, lane: float, store: float) -> None:
         x = self._x(mark.column + 0.5, first)
         bad = mark.sign == "wrong"
+        kind = " tl-bad" if bad else " tl-caused" if mark.noted else ""
         self._line("tl-call tl-bad" if bad else "tl-call", x, lane + 26, x, store + 8)
         via = (f" h{mark.handle}" if mark.handle else "") + (f" \u00d7{mark.times}" if mark.times > 1 else "")
         width = min(self.step - 8, 7.3 * len(mark.op + via) + 16)
         self.parts.append(f"<g><title>{_safe(mark.call)}: {_safe(mark.full)}</title>")
-        self._rect("tl-op tl-bad" if bad else "tl-op", x - width / 2, lane + 4, width, 22, 11)
+        self._rect(f"tl-op{kind}", x - width / 2, lane + 4, width, 22, 11)
         self._text("tl-op-text", x, lane + 19, mark.op + via, "middle")
         room = int(self.step / 6.9)
         lines = wrap(f"{_GLYPHS[mark.sign]} {mark.answer}", room)[:2] or [""]
         if mark.revision:
             self._text("tl-revision", x, store + 50, f"\u25c6 head is now {mark.revision}"[: room + 2], "middle")
+        elif FORGED in mark.call and not bad:
+            self._text("tl-caused-text", x, store + 50, "forged token", "middle")
         if bad:
-            lines = [*lines, f"WRONG: {self.drawn.part}" if self.drawn.part else "WRONG"]
+            part = f"WRONG: {self.drawn.part}"
+            lines = [*lines, part if self.drawn.part and 7.6 * len(part) < self.step else "WRONG"]
         self.parts.append(f'<circle class="{"tl-dot tl-bad" if bad else "tl-dot"}" cx="{x:g}" cy="{store + 8:g}" r="3.5"/>')
         for index, line in enumerate(lines):
             shown = line if len(line) <= room else line[: room - 1] + "\u2026"
@@ -541,14 +574,18 @@ def mermaid(drawn: Timeline) -> str:
             lines.append(f"    Note over c0,s: {_entities(instant.time)} ms")
         bad = mark.sign == "wrong"
         inner, more = "        " if bad else "    ", f", {mark.times} times" if mark.times > 1 else ""
-        if bad:
-            lines.append("    rect rgba(255, 99, 99, 0.25)")
+        inner = "        " if bad or mark.noted else inner
+        if bad or mark.noted:
+            lines.append("    rect rgba(255, 99, 99, 0.25)" if bad else "    rect rgba(255, 193, 7, 0.25)")
         lines.append(f"{inner}c{mark.lane}->>s: {_entities(instant.number)}. {_entities(mark.call)}{more}")
         lines.append(f"{inner}s-{'-x' if bad else '->>'}c{mark.lane}: {_entities(mark.full)}")
         if bad:
             lines.append(f"{inner}Note over c0,s: WRONG, {_entities(drawn.rule)}. The contract allows {_entities(drawn.allowed)}")
             lines.append("    end")
-        elif mark.revision:
+        elif mark.noted:
+            lines.append(f"{inner}Note over c0,s: {_entities(mark.noted)}")
+            lines.append("    end")
+        if mark.revision:
             lines.append(f"    Note right of s: head revision {mark.revision[1:]}")
     return printable("\n".join(lines)) + "\n"
 

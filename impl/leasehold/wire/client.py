@@ -30,6 +30,9 @@ PATIENCE = 2.0
 RESTART = 3.0
 """Seconds that an adapter gets to answer ``hello`` after it was started anew; the first time it has the whole deadline."""
 
+SMALLEST_MAX = 2**42
+"""The least ``max_integer`` with which anything can be checked: some times are in the year 2100."""
+
 CUT = 600
 """How much of a line is shown."""
 
@@ -155,6 +158,11 @@ class WireDoor:
         wrong = problem("hello", hello)
         if wrong or not isinstance(given, dict):
             raise self._broken(f"hello is out of shape: {wrong}")
+        if given.get("max_integer", MAX_MS) < SMALLEST_MAX:
+            raise self._broken(
+                f"max_integer is {given['max_integer']}: times are milliseconds since the epoch, for which it has to be "
+                f"{SMALLEST_MAX} or more. Carry integers as 64 bits, or as text"
+            )
         return Capabilities(
             tier=given["tier"],
             manifest=given["manifest"],

@@ -14,6 +14,7 @@ from leasehold.oracle.probe import ANN, LOAD, commit, enqueue, fence, lane
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.run import BOUND, START, Execution, Indefinite, Step, failure
 from leasehold.oracle.worlds import MOST_LOST
+from leasehold.records import Batch
 from leasehold.store import Indeterminate
 from leasehold.stores.memory import MemoryStore
 from leasehold_model.commit import TurnStamp
@@ -113,6 +114,33 @@ def test_a_lost_enqueue_that_took_effect_twice_is_wrong() -> None:
     assert mismatch is not None
     assert {mismatch.rule, *mismatch.also} & {"LAW-12", "LAW-5"}
     assert failure(run.execution, mismatch).lost
+
+
+@pytest.mark.requirement("LAW-12")
+def test_a_failure_has_every_possibility_and_what_the_lost_call_did_in_it() -> None:
+    run = Run(twice)
+    assert run(enqueue(10), lose=True) is None
+    mismatch = run(ALL)
+    assert mismatch is not None
+    failed = failure(run.execution, mismatch)
+    assert sorted(len(one.took) for one in failed.possible) == [0, 1]
+    assert sorted(len(one.moment.after.queue) for one in failed.possible) == [0, 1], "it is what the model allows in each"
+    assert (failed.possible[0].moment, failed.possible[0].took) == (failed.moment, failed.took)
+
+
+@pytest.mark.requirement("LAW-12")
+def test_twin_where_no_answer_was_lost_there_is_one_possibility_and_it_is_not_told() -> None:
+    class Forgets(MemoryStore):
+        """LAW-5: an enqueued batch is nowhere."""
+
+        def list_queued_work(self, session_id: str) -> list[Batch]:
+            return []
+
+    execution = Execution(PythonDoor(Forgets, "forgets"), Contract(persistent_manifest=True))
+    assert execution.do(Step(START, 0, enqueue(10))) is None
+    mismatch = execution.do(Step(START, 0, ALL))
+    assert mismatch is not None
+    assert failure(execution, mismatch).possible == ()
 
 
 @pytest.mark.requirement("LAW-12", "COMMIT-4")

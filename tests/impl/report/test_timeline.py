@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from leasehold.oracle.findings import Finding
-from leasehold.report.timeline import STORE, Timeline, mermaid, span, svg, timeline
+from leasehold.report.timeline import EDGE, STORE, Timeline, mermaid, span, svg, timeline
 from tests.impl.report.conftest import NAMES, Check
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,8 +29,8 @@ def test_two_owners(checked: Check) -> None:
     assert [mark.sign for mark in line.marks] == ["ok", "wrong"]
     right, wrong = line.bars
     assert (right.kind, right.lane, right.first, right.last, right.end) == ("lease", 0, 0.5, 2.0, "")
-    assert right.labels[0] == "lease #1 until +60000"
-    assert (wrong.kind, wrong.lane, wrong.first) == ("wrong", 1, 1.5)
+    assert right.labels[0] == "lease-1 #1 until +60000"
+    assert (wrong.kind, wrong.lane, wrong.first) == ("wrong", 1, 1 + EDGE)
     assert "#2" in wrong.labels[0]
     assert line.allowed == "null"
 
@@ -61,7 +61,7 @@ def test_a_claim_is_drawn_on_its_batches(checked: Check) -> None:
 def test_a_wrong_claim_is_drawn_beside_the_right_one(checked: Check) -> None:
     bars = {bar.kind: bar for bar in drawn(checked, "one-too-many").bars}
     assert bars["expected"].labels[0].startswith("allowed: claim on batch-1 until")
-    assert bars["wrong"].labels[0].startswith("answered: claim #1 on batch-1, batch-2")
+    assert bars["wrong"].labels[0].startswith("answered: claim-2 #1 on batch-1, batch-2")
     assert bars["expected"].row != bars["wrong"].row
 
 
