@@ -1220,6 +1220,24 @@ NUMBERS = (
     ),
 )
 
+OPAQUE = (
+    wrapped(
+        "json-through-doubles",
+        "tool states are parsed by a library that knows no integers",
+        "GRAPH-2 COMMIT-10",
+        "memory",
+        wrappers.JsonThroughDoubles,
+    ),
+    wrapped(
+        "payloads-in-latin-1",
+        "payloads are kept in an encoding that not every character has",
+        "QUEUE-1 QUEUE-3",
+        "memory",
+        wrappers.PayloadsInLatin1,
+    ),
+)
+"""Values into which no store looks are not given back as they came."""
+
 LOST = (
     lost("lost-and-twice", "an enqueue or commit whose answer was lost takes effect twice", "LAW-12", TwiceLoss),
     lost("lost-and-half", "of a commit whose answer was lost only the head is stored", "LAW-12 LAW-11", HalfLoss),
@@ -1237,4 +1255,4 @@ LOST = (
 )
 """Answers are lost: the call has to take effect once or never."""
 
-LIARS: tuple[Liar, ...] = (*LEASES, *COMMITS, *GRAPHS, *QUEUES, *REST, *SQLITE, *WRAPPERS, *NUMBERS, *LOST)
+LIARS: tuple[Liar, ...] = (*LEASES, *COMMITS, *GRAPHS, *QUEUES, *REST, *SQLITE, *WRAPPERS, *NUMBERS, *OPAQUE, *LOST)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
+
+from attrs import evolve
 
 from leasehold.records import Batch, BatchDraft, Commit, Lease, ReadScope
 from leasehold.store import HeadRevisionConflict
@@ -121,6 +123,34 @@ class ClaimsOfAHandle(MemoryStore):
         if claim_id not in vars(self).get("known", ()):
             return None
         return super()._held_claim(session_id, claim_id, lease_token)
+
+
+def _rewritten(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A JSON value with every leaf changed."""
+    if isinstance(value, dict):
+        return {key: _rewritten(member, change) for key, member in value.items()}
+    return [_rewritten(member, change) for member in value] if isinstance(value, list | tuple) else change(value)
+
+
+class JsonThroughDoubles(MemoryStore):
+    """Tool states are parsed by a library that knows no integers."""
+
+    def commit_runtime_state(self, commit: Commit) -> Any:
+        def change(leaf: Any) -> Any:
+            return int(float(leaf)) if isinstance(leaf, int) and not isinstance(leaf, bool) else leaf
+
+        checkpoint = evolve(commit.checkpoint, tool_state=_rewritten(commit.checkpoint.tool_state, change))
+        return super().commit_runtime_state(evolve(commit, checkpoint=checkpoint))
+
+
+class PayloadsInLatin1(MemoryStore):
+    """Payloads are kept in an encoding that not every character has."""
+
+    def enqueue_queued_work(self, batch: BatchDraft) -> Any:
+        def change(leaf: Any) -> Any:
+            return leaf.encode("latin-1", "replace").decode("latin-1") if isinstance(leaf, str) else leaf
+
+        return super().enqueue_queued_work(evolve(batch, payloads=tuple(_rewritten(one, change) for one in batch.payloads)))
 
 
 def forgetting(statement: str, *, last: bool = True) -> Factory:

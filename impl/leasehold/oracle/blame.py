@@ -49,13 +49,20 @@ def refused(moment: Moment, code: str) -> str:
     if isinstance(command, CommitState):
         if isinstance(response, Committed) and response.rule == "COMMIT-4":
             return "COMMIT-4"
-        return _BY_CODE.get(code, "COMMIT-8")
+        return _BY_CODE.get(code) or ("GRAPH-8" if _odd_nodes(moment.before, command) else "COMMIT-8")
     if isinstance(command, ClaimReady | ClaimByIds) and code == "session_execution_lease_expired":
         return "QUEUE-4"
     if isinstance(command, RenewLease | RenewClaim) or isinstance(response, Claimed | Leased):
         return absent(moment)
     rule: str = getattr(response, "rule", "LAW-15")
     return rule
+
+
+def _odd_nodes(before: State, command: CommitState) -> bool:
+    """The delta has what GRAPH-8 is about: an id twice, or one that is stored, or a leaf that is not there."""
+    stored, given = {node.node for node in before.nodes}, [node.node for node in command.delta.nodes]
+    leaf = command.delta.leaf
+    return len(set(given)) < len(given) or bool(stored & set(given)) or (leaf != 0 and leaf not in stored.union(given))
 
 
 def wrong_code(moment: Moment, code: str) -> str:

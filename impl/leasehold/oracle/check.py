@@ -20,6 +20,7 @@ from leasehold.oracle.drive import seeded, walk
 from leasehold.oracle.findings import Finding, investigate
 from leasehold.oracle.fitting import fitted
 from leasehold.oracle.probe import Probed, probe
+from leasehold.oracle.rejudge import contract_that_explains, open_points
 from leasehold.oracle.run import START, Failure, Run, execute
 from leasehold.oracle.tour import tour
 from leasehold.oracle.walker import FOCI, focus_for
@@ -146,6 +147,7 @@ class _Check:
         self.door.ends = self.started + self.options.budget
         self._tell("probing policies")
         self.contract, self.policies = probe(self.door, self.contract)
+        self.policies = [self._asked(one) for one in self.policies]
         for probed in self.policies:
             if probed.failure is not None and isinstance(probed.failure.answers[-1], Hung):
                 self._found(probed.failure)
@@ -208,8 +210,25 @@ class _Check:
     def _walk(self, seed: int, focus: Any) -> None:
         self._met(walk(self.door, self.contract, seeded(seed), self.coverage, focus))
 
+    def _asked(self, probed: Probed) -> Probed:
+        """A point of which no option fits may only hang on points that could not be asked: then it was not asked either."""
+        points = open_points(self.policies)
+        if probed.failure is None or not points:
+            return probed
+        capabilities = self.door.capabilities
+        explained = contract_that_explains(probed.failure, capabilities, self.contract, [*points, probed.point])
+        return probed if explained is None else Probed(probed.point, None, "it hangs on a point that could not be asked")
+
+    def _explained(self, failure: Failure) -> bool:
+        """Another option explains the run, at a point where the store could not be asked: so that is the option it takes."""
+        points = open_points(self.policies)
+        other = contract_that_explains(failure, self.door.capabilities, self.contract, points) if points else None
+        if other is not None:
+            self.contract = other
+        return other is not None
+
     def _met(self, failure: Failure | None) -> None:
-        if failure is not None and not self._known(failure):
+        if failure is not None and not self._explained(failure) and not self._known(failure):
             self._found(failure)
 
     def _known(self, failure: Failure) -> bool:

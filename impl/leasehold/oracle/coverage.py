@@ -285,7 +285,9 @@ def _why_not(identifier: str, capabilities: Capabilities) -> str:
     if identifier == "LAW-12":
         return "concurrent histories are not generated yet"
     if identifier == "LEASE-8" and (capabilities.handles < 2 or not capabilities.concurrent):
-        return "several handles at once are not declared, or not used through this door"
+        if capabilities.handles < 2:
+            return "the store declares one handle"
+        return "calls at once are not declared, or not made: through an adapter program not yet"
     if identifier in {"ATTACH-1", "ATTACH-2", "ATTACH-3", "ATTACH-4"} and capabilities.manifest == "noop":
         return "the manifest is a declared no-op"
     if identifier == "ATTACH-5" and capabilities.manifest == "persistent":

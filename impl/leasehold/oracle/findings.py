@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from leasehold.oracle.answers import Door, Hung, OutOfTime, Unknown
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.blame import LARGE
-from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, execute
+from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, Step, execute
 from leasehold.oracle.run import failure as failure_of
 from leasehold.oracle.shrink import LOSING_TRIES, REAL_TTL, Shrinker
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
@@ -19,7 +19,7 @@ from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewCla
 from leasehold_model.commit import CommitState
 from leasehold_model.decisions import MAX_MS
 from leasehold_model.graph import LoadNode, LoadSession, Tombstone, Vacuum
-from leasehold_model.ids import Millis
+from leasehold_model.ids import BatchId, Body, MergeKey, Millis, Name, SessionId, SourceKey
 from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract, Response, initial, step
 from leasehold_model.outcome import Absent, Refused
@@ -240,7 +240,7 @@ def _by_experiment(door: Door, contract: Contract, failure: Failure, past: list[
     if rule in ISOLATED and _crosses(past, last.action):
         session = _session(last.action)
         alone = [one for one in steps if _session(one.action) in {None, session}]
-        if _passes(door, contract, (*alone, last)):
+        if _passes(door, contract, (*alone, last)) and not _fails_shifted(door, contract, (*alone, last), failure.mismatch.rule):
             return "LAW-9"
     for one in reversed(past):
         if isinstance(one.command, CommitState) and one.command.completions and isinstance(last.action, RenewClaim | AbandonClaim):
@@ -271,6 +271,26 @@ def _passes(door: Door, contract: Contract, steps: Run) -> bool:
         return all(execution.do(one) is None for one in steps)
     except (Unbound, Silence, Indefinite):
         return False
+
+
+SHIFTED = 4
+"""How many ids are used up before a run to see whether it is only them that matter."""
+
+
+def _fails_shifted(door: Door, contract: Contract, steps: Run, rule: str) -> bool:
+    """It fails after all once ids were used up in the session itself: then another session's steps only shifted them."""
+    if not {"enqueue_queued_work", "cancel_queued_work_batch"} <= door.capabilities.ops:
+        return False
+    session, at = SessionId(_session(steps[-1].action) or BOUND), steps[0].at
+    before: list[Step] = []
+    for number in range(SHIFTED):
+        name = 900_000 + number
+        batch = Enqueue(session, SourceKey(0), False, False, MergeKey(0), Millis(0), Body(1), Name(name))
+        before += [Step(at, 0, batch), Step(at, 0, CancelBatch(session, BatchId(name)))]
+        again = execute(door, contract, (*before, *steps))
+        if again is not None and again.mismatch.rule == rule:
+            return True
+    return False
 
 
 def _release_rule(door: Door, contract: Contract, failure: Failure, one: _Past) -> str:

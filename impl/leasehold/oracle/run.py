@@ -94,6 +94,7 @@ class Execution:
         self.repeats: dict[int, int] = {}
         self.now = START
         self.real = door.capabilities.clock == "real"
+        self.span: tuple[int, int] | None = None
         self.last: Moment | None = None
         self._in_time()
         if coverage is not None:
@@ -149,7 +150,7 @@ class Execution:
             if self.coverage is not None:
                 self.coverage.skipped(op, answer.reason)
             return None
-        span = (began - SLACK, _real_ms() + SLACK) if self.real else None
+        span = (began - SLACK, _real_ms() + SLACK) if self.real else self.span
         if isinstance(answer, Unknown):
             self._lose(command, now, began - SLACK)
             return None

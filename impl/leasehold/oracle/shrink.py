@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
-from attrs import evolve
+from attrs import evolve, fields, has
 
 from leasehold.oracle.answers import Door, OutOfTime, Unknown
 from leasehold.oracle.relations import Related, related, resolved
 from leasehold.oracle.run import START, Failure, Reopen, Run, Step, execute
+from leasehold.oracle.vocabulary import EMPTY, RICH, RICHER
 from leasehold_model.claim import ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import EXPECT_NOTHING, CommitState, TurnStamp
 from leasehold_model.graph import UNCHANGED, Delta, LoadSession
@@ -103,6 +105,9 @@ class Shrinker:
 
     def _simplify(self) -> None:
         self._from_the_start()
+        plain = tuple(evolve(one, action=with_plain_payloads(one.action)) for one in self.best.steps)
+        if plain != self.best.steps:
+            self._fails(plain)
         index = 0
         while index < len(self.best.steps) and not self._late():
             index += not self._simplify_step(index)
@@ -119,6 +124,17 @@ class Shrinker:
             if simpler != steps[index] and tried != steps and self._fails(tried):
                 return True
         return False
+
+
+def with_plain_payloads(value: Any) -> Any:
+    """The same with plain payloads for rich ones (`vocabulary.RICH`)."""
+    if isinstance(value, int):
+        return value % RICH if RICH < value < RICH + EMPTY or RICHER < value < RICHER + EMPTY else value
+    if isinstance(value, tuple):
+        return tuple(map(with_plain_payloads, value))
+    if not has(type(value)):
+        return value
+    return evolve(value, **{one.name: with_plain_payloads(getattr(value, one.name)) for one in fields(type(value))})
 
 
 def _simpler(steps: Run, index: int, plain: Millis) -> Iterator[Step]:

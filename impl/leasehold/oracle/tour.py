@@ -13,6 +13,7 @@ from leasehold.oracle.binding import operation
 from leasehold.oracle.orders import orders
 from leasehold.oracle.probe import ANN, LOAD, LONG, PATH, claim, commit, enqueue, fence, lane
 from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Run, Step
+from leasehold.oracle.vocabulary import RICH, RICHER
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
@@ -39,7 +40,7 @@ from leasehold_model.ids import (
 from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command
 from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
-from leasehold_model.state import NO_FENCE, NO_PART, Fence, Part, Usage
+from leasehold_model.state import NO_FENCE, NO_PART, Checkpoint, Fence, Node, Part, Usage
 
 DEEP = 120
 """Batches that stand before the one that is due."""
@@ -60,6 +61,22 @@ def _one_by_one(first: int, count: int) -> Iterator[Command]:
         yield ClaimReady(BOUND, fence(), ANN, True, LONG, 1, Name(first + number))
 
 
+def _as_it_was(capabilities: Capabilities) -> Iterator[Run]:
+    """Values into which no store looks come back as they were given."""
+    rich = RICHER if capabilities.max_integer >= MAX_MS else RICH
+    nodes = tuple(Node(NodeId(node), NodeId(node - 1), Body(rich + node), False) for node in (1, 2))
+    part = Part(Body(rich + 9), Body(0))
+    plain = commit(20, (1, 0), (2, 1), leaf=2)
+    checkpoint = Checkpoint(Body(rich + 3), part, part, part, 1)
+    frames, delta = Body(rich + 4), evolve(plain.delta, nodes=nodes)
+    full = evolve(plain, config=Body(rich + 5), agent_frames=frames, current_frame=frames, delta=delta, checkpoint=checkpoint)
+    wake = Enqueue(BOUND, SourceKey(100), False, True, MergeKey(0), Millis(0), Body(rich + 6), Name(31))
+    turn = Enqueue(BOUND, SourceKey(0), False, False, MergeKey(2), Millis(0), Body(rich + 7), Name(10))
+    commands: list[Command] = [lane(), full, LOAD, LoadNode(NodeId(2)), turn, wake]
+    commands += [ListQueued(BOUND, False), SaveMeta(Body(rich + 8)), LoadMeta()]
+    yield tuple(Step(START, 0, one) for one in commands if operation(one) in capabilities.ops)
+
+
 def _again_and_again() -> Iterator[Command]:
     """One batch is claimed and given back, many times: its fencing counter grows."""
     for name in range(600, 600 + MANY):
@@ -78,6 +95,7 @@ def _turn_by_turn() -> Iterator[Command]:
 def tour(capabilities: Capabilities) -> Iterator[Run]:
     """Every rule once, then long runs, through the operations that the store offers."""
     yield from every_rule(capabilities)
+    yield from _as_it_was(capabilities)
     queue = {"try_claim_session_execution_lease", "enqueue_queued_work", "claim_ready_queued_work"} <= capabilities.ops
     far = min(MAX_MS, capabilities.max_integer)
     if queue:

@@ -13,6 +13,12 @@ from leasehold_model.state import Node, Usage
 EMPTY = 10_001
 """The payload that is empty: what careless stores take for absent."""
 
+RICH = 1_000_000
+"""Payloads from here on hold what careless stores change: other scripts, control characters, nesting, empty values, fractions."""
+
+RICHER = 2_000_000
+"""Payloads from here on hold integers that no double carries, too."""
+
 _SESSIONS = ("", "alpha", "beta", "gamma", "delta")
 _OWNERS = ("", "ann", "bob", "cyd", "dan")
 
@@ -51,14 +57,37 @@ def merge_key(number: int) -> records.MergeKey:
     return "payload_default" if number == ids.PAYLOAD_DEFAULT else records.Group(f"group-{number}")
 
 
+def _text(body: int) -> str:
+    """What follows a text."""
+    return " n\u00e4\u00efve \u65e5\u672c\u8a9e \U0001f4a1 \u202etxet\u202c \t\"'\\\\ \u0001" if body >= RICH else ""
+
+
+def _opaque(body: int) -> dict[str, Json]:
+    """Members of a value into which no store looks."""
+    if body < RICH:
+        return {}
+    rich: dict[str, Json] = {
+        "text": _text(body),
+        "nothing": None,
+        "empty": {"object": {}, "list": [], "text": ""},
+        "nested": [[], [[1, [2, {"three": [3]}]]]],
+        "yes": True,
+        "no": False,
+        "half": 1.5,
+        "minus": -7,
+        "": "no name",
+    }
+    return {**rich, "large": 2**53 + 1, "largest": 2**63 - 1, "least": -(2**63)} if body >= RICHER else rich
+
+
 @cache
 def payloads(body: int, source: int) -> tuple[Json, ...]:
     """The payloads of a draft: a process wake or a session command where the source key is one's, else one or two turn inputs."""
     if source >= 200:
-        return ({"type": "session_command", "command": {"kind": "refresh_tool_catalog", "reason": f"reason {body}"}},)
+        return ({"type": "session_command", "command": {"kind": "refresh_tool_catalog", "reason": f"reason {body}{_text(body)}"}},)
     if source >= 100:
         return ({"type": "process_wake", "wake": _wake(body, source)},)
-    texts = [f"text {body}"] if body % 3 else [f"text {body}", f"more {body}"]
+    texts = [f"text {body}{_text(body)}"] if body % 3 else [f"text {body}", f"more {body}{_text(body)}"]
     return tuple({"type": "turn_input", "input": {"items": [{"type": "text", "text": text}]}} for text in texts)
 
 
@@ -74,7 +103,7 @@ def _wake(body: int, source: int) -> Json:
         "event_type": "process.wake",
         "event_invocation": {"scope": {"session_id": session(1)}, "subject": subject},
         "dedupe_key": f"wake-dedupe-{source}",
-        "input": f"wake payload {body}",
+        "input": f"wake payload {body}{_text(body)}",
         "created_at_ms": 1,
     }
 
@@ -90,9 +119,12 @@ def node(node: Node) -> records.Node:
     """A node, with contents of one of the two kinds."""
     body = int(node.record)
     content = (
-        {"kind": "plugin", "plugin_type": "notes", "body": {"note": body}}
+        {"kind": "plugin", "plugin_type": "notes", "body": {"note": body, **_opaque(body)}}
         if body % 2
-        else {"kind": "event", "event": {"type": "protocol", "name": "step", "payload": {"n": body, "text": f"söme tëxt {body}"}}}
+        else {
+            "kind": "event",
+            "event": {"type": "protocol", "name": "step", "payload": {"n": body, "text": f"söme tëxt {body}", **_opaque(body)}},
+        }
     )
     return records.Node(
         node_id=node_id(node.node),
@@ -109,7 +141,7 @@ def config(body: int) -> Json:
     limits: dict[str, Any] = {"context_window_tokens": 200_000 + body}
     if body % 2:
         limits["output_token_capacity"] = 4096
-    return {"provider_id": "provider", "model": {"id": f"model-{body}", "limits": limits}}
+    return {"provider_id": "provider", "model": {"id": f"model-{body}{_text(body)}", "limits": limits}}
 
 
 @cache
@@ -123,7 +155,7 @@ def agent_frames(body: int) -> tuple[Json, ...]:
         "status": "active" if body % 2 else "superseded",
         "reason": "session_start",
         "created_at": f"2026-06-02T00:00:{body % 60:02d}Z",
-        "assignment": {"agent": f"agent-{body}"},
+        "assignment": {"agent": f"agent-{body}", **_opaque(body)},
     }
     second = {
         **first,
@@ -147,7 +179,7 @@ def current_frame(body: int) -> str:
 def turn_state(body: int) -> Json:
     """The turn state of a checkpoint."""
     usage = {"input_tokens": body, "output_tokens": 2 * body, "cached_input_tokens": 0, "reasoning_tokens": 0}
-    return {"turn_index": body, "token_usage": usage, "protocol_turn_options": {}}
+    return {"turn_index": body, "token_usage": usage, "protocol_turn_options": _opaque(body)}
 
 
 @cache
@@ -155,13 +187,13 @@ def tool_state(body: int) -> Json:
     """A tool state."""
     if body == EMPTY:
         return {}
-    return {"generation": body, "tools": [f"tool-{body}"]} if body else None
+    return {"generation": body, "tools": [f"tool-{body}"], **_opaque(body)} if body else None
 
 
 @cache
 def plugin_snapshot(body: int) -> Json:
     """A plugin snapshot."""
-    return {"plugins": {"notes": {"version": body}}} if body else None
+    return {"plugins": {"notes": {"version": body, **_opaque(body)}}} if body else None
 
 
 @cache
@@ -214,7 +246,7 @@ def meta(body: int) -> records.SessionMeta:
     """Session metadata: each of the six fields differs between any two."""
     return records.SessionMeta(
         session_id=session(1),
-        session_name=f"name {body}",
+        session_name=f"name {body}{_text(body)}",
         created_at=f"2026-06-02T00:{body % 60:02d}:00Z",
         model=f"model-{body}",
         cwd=(None, f"/home/someone/{body}", "")[body % 3],
@@ -223,9 +255,9 @@ def meta(body: int) -> records.SessionMeta:
 
 
 def canonical(value: Any) -> Any:
-    """A JSON value without null members, so that null and absent are the same."""
+    """A JSON value without null members, so that null and absent are the same; true is no number."""
     if isinstance(value, dict):
         return {key: canonical(member) for key, member in value.items() if member is not None}
     if isinstance(value, list | tuple):
         return [canonical(member) for member in value]
-    return value
+    return ("truth", value) if isinstance(value, bool) else value

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from attrs import evolve, frozen
 
 from leasehold.oracle import commits
+from leasehold.oracle import vocabulary as word
 from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Step
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
@@ -183,7 +184,7 @@ class Walker:
             "refs": lambda state: CommitRefs(self.any_session(), tuple(AttachmentId(1 + take(3)) for _ in range(1 + take(2)))),
             "uncommitted": lambda state: ListUncommitted(Millis(self.time_near(state))),
             "forget": lambda state: Forget(AttachmentId(1 + take(3))),
-            "meta": lambda state: SaveMeta(Body(1 + take(50))),
+            "meta": lambda state: SaveMeta(self.body()),
             "load_meta": lambda state: LoadMeta(),
             "list": lambda state: ListQueued(self.any_session(), take(2) == 0),
         }
@@ -335,9 +336,11 @@ class Walker:
         return Name(self.names)
 
     def body(self) -> Body:
-        """A payload not used before in this run."""
+        """A payload not used before in this run: mostly a plain one."""
         self.names += 1
-        return Body(self.names)
+        if self.take(8) < 7:
+            return Body(self.names)
+        return Body(self.names + (word.RICHER if self.capabilities.max_integer >= MAX_MS else word.RICH))
 
     def any_session(self) -> SessionId:
         """Mostly the bound session, sometimes another."""

@@ -33,7 +33,7 @@ RESTART = 3.0
 SMALLEST_MAX = 2**42
 """The least ``max_integer`` with which anything can be checked: some times are in the year 2100."""
 
-CUT = 600
+CUT = 2_000
 """How much of a line is shown."""
 
 
@@ -257,7 +257,8 @@ class WireDoor:
         if not isinstance(reply, dict):
             raise self._broken("a reply is not a JSON object")
         if type(reply.get("seq")) is not int or reply["seq"] != self._seq:
-            raise self._broken(f"a reply has seq {_cut(repr(reply.get('seq')))}; {self._seq} was due")
+            double = "; does its JSON library read numbers as doubles?" if isinstance(reply.get("seq"), float) else ""
+            raise self._broken(f"a reply has seq {_cut(repr(reply.get('seq')))}; {self._seq} was due{double}")
         kinds = [kind for kind in REPLIES if kind in reply]
         if len(kinds) != 1:
             raise self._broken(f"a reply has {' and '.join(kinds) or 'none'} of {', '.join(REPLIES)}; exactly one is due")

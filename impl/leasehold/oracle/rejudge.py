@@ -1,0 +1,104 @@
+"""What a store answered, judged anew under another contract: nothing is sent to it again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import combinations, islice, product
+from typing import Any
+
+from attrs import evolve
+
+from leasehold.oracle.answers import Answer, BrokenTarget
+from leasehold.oracle.binding import Unbound
+from leasehold.oracle.probe import Probed
+from leasehold.oracle.run import Execution, Failure, Indefinite, Silence
+from leasehold.store import Capabilities
+from leasehold_model.machine import Contract
+from leasehold_model.policy import Point, choose, option
+
+EVER = (-(2**62), 2**62)
+"""A real clock's span that fits any time."""
+
+MOST = 400
+"""Combinations of other options that are tried."""
+
+
+class RecordedDoor:
+    """Gives the answers that a store once gave, in their order."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+        self.name = "recorded"
+        self.deadline = self.ends = math.inf
+        self.hangs = False
+        self.answer: Answer | None = None
+
+    def reported_tier(self) -> str | None:
+        """Nothing reports here."""
+        return None
+
+    def fresh(self, session_id: str) -> None:
+        """Nothing runs here."""
+
+    def clock(self, now_ms: int) -> None:
+        """Nothing runs here."""
+
+    def call(self, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
+        """The answer that was recorded for this step."""
+        if self.answer is None:
+            raise BrokenTarget("no answer was recorded")
+        return self.answer
+
+    def reopen(self) -> None:
+        """Nothing runs here."""
+
+    def restart(self) -> None:
+        """Nothing runs here."""
+
+    def close(self) -> None:
+        """Nothing runs here."""
+
+
+def explains(failure: Failure, capabilities: Capabilities, contract: Contract) -> bool:
+    """Under this contract every answer of the failing run is right."""
+    door = RecordedDoor(evolve(capabilities, clock="virtual"))
+    execution = Execution(door, contract)
+    execution.span = failure.moment.span and EVER
+    try:
+        for one, answer in zip(failure.steps, failure.answers, strict=True):
+            door.answer = answer
+            if execution.do(one) is not None:
+                return False
+    except (Unbound, Silence, BrokenTarget):
+        return False
+    except Indefinite:
+        return True
+    return True
+
+
+def contract_that_explains(
+    failure: Failure, capabilities: Capabilities, contract: Contract, points: list[Point]
+) -> Contract | None:
+    """The contract with other options at these points, under which the run is right: one with the fewest other options."""
+    for other in islice(_others(contract, points), MOST):
+        if explains(failure, capabilities, other):
+            return other
+    return None
+
+
+def _others(contract: Contract, points: list[Point]) -> Iterator[Contract]:
+    """With one other option, with two, with three."""
+    for count in (1, 2, 3):
+        for changed in combinations(points, count):
+            others = [[one for one in point.options if one != option(contract.policies, point)] for point in changed]
+            for taken in product(*others):
+                policies = contract.policies
+                for point, one in zip(changed, taken, strict=True):
+                    policies = choose(policies, point, one)
+                yield evolve(contract, policies=policies)
+
+
+def open_points(policies: list[Probed]) -> list[Point]:
+    """Points at which the store could not be asked."""
+    return [one.point for one in policies if one.option is None and one.failure is None]
