@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import secrets
 import shlex
@@ -32,10 +33,12 @@ from leasehold.report.junit import broken_junit, check_junit
 from leasehold.report.markdown import broken_markdown, check_markdown
 from leasehold.report.matrix import matrix_html, matrix_json, show_matrix
 from leasehold.report.progress import Progress
-from leasehold.report.spec import read_source, show_spec, spec_json, spec_markdown
+from leasehold.report.spec import read_source, show_entries, show_spec, spec_html, spec_json, spec_markdown
 from leasehold.report.text import Asked, close_output, printer, show, show_broken, show_probe, show_replayed
 from leasehold.targets import DEADLINE, REPLY_DEADLINE, TargetError, open_factory, open_target
 from leasehold.wire.server import serve
+from leasehold_model.policy import POINTS
+from leasehold_model.requirements import STATEMENTS
 
 CONFORMS, VIOLATES, INCONCLUSIVE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
 
@@ -404,16 +407,30 @@ def serve_command(store: str) -> int:
 
 
 @main.command("spec")
-@click.option("--format", "form", type=click.Choice(["text", "markdown", "json"]), default="text", show_default=True)
-def spec_command(form: str) -> int:
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--format", "form", type=click.Choice(["text", "markdown", "html", "json"]), default="text", show_default=True)
+def spec_command(ids: Sequence[str], form: str) -> int:
     """Show requirements, laws and policies: where the model decides each, and which tests exercise it.
 
     \b
-    Example:
-      leasehold spec --format markdown > spec.md
+    Examples:
+      leasehold spec GRAPH-8 P-NODE-DUPLICATE
+      leasehold spec --format html > spec.html
     """
     source = read_source()
-    if form == "json":
+    known = [*STATEMENTS, *(point.id for point in POINTS)]
+    for one in ids:
+        if one.upper() not in known:
+            near = difflib.get_close_matches(one.upper(), known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else "leasehold spec lists them all."
+            raise click.UsageError(f"there is no {one!r}. {hint}")
+    if ids and form != "text":
+        raise click.UsageError("IDs are shown as text only: leave --format out, or the IDs.")
+    if ids:
+        show_entries(printer(sys.stdout), source, [one.upper() for one in ids])
+    elif form == "html":
+        _write(spec_html(source), sys.stdout)
+    elif form == "json":
         _write_json(STANDARD_OUTPUT, spec_json(source), sys.stdout)
     elif form == "markdown":
         _write(spec_markdown(source), sys.stdout)

@@ -269,8 +269,19 @@ def test_spec() -> None:
     assert any("test_model" in test or "tests/model" in test for test in by_id["LEASE-3"]["tests"])
     page = run("spec", "--format", "markdown").stdout
     assert all(f"| {name} |" in page for name in by_id)
+    page = run("spec", "--format", "html").stdout
+    assert all(f'id="{name}"' in page for name in by_id)
+    assert "src=" not in page
     text = run("spec").stdout
     assert all(name in text for name in by_id)
+
+
+def test_spec_of_some() -> None:
+    shown = run("spec", "graph-8", "P-NODE-DUPLICATE")
+    assert STATEMENTS["GRAPH-8"] in shown.stdout
+    assert "refines GRAPH-8" in shown.stdout
+    assert STATEMENTS["GRAPH-7"] not in shown.stdout
+    assert run("spec", "GRAHP-8").exit_code == run("spec", "GRAPH-8", "--format", "json").exit_code == 64
 
 
 # -- in a process of its own -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from rich.text import Text
 import leasehold
 from leasehold import __version__
 from leasehold.records import Json
+from leasehold.report.template import render
 from leasehold_model.policy import POINTS, Point
-from leasehold_model.requirements import REQUIREMENTS
+from leasehold_model.requirements import REQUIREMENTS, STATEMENTS
 
 FORMAT = 1
 """The form of the JSON."""
@@ -146,6 +147,44 @@ def spec_markdown(source: Source) -> str:
     lines += _head(["id", "refines", "question", "options"], tests)
     lines += [_row([point.id, point.refines, point.question, _options(point)], source, point.id) for point in POINTS]
     return "\n".join(lines) + "\n"
+
+
+def spec_html(source: Source) -> str:
+    """The whole as one page."""
+    whole = spec_json(source)
+    groups: dict[str, list[Json]] = {}
+    for one in whole["requirements"]:
+        files = {name: [_files([place]) for place in one.get(name, ())] for name in ("decided", "tests")}
+        shown = {**one, **{name: list(dict.fromkeys(places)) for name, places in files.items()}}
+        groups.setdefault(one["id"].partition("-")[0], []).append(shown)
+    titled = [{"id": name.lower(), "title": _TITLES.get(name, name), "rules": rules} for name, rules in groups.items()]
+    return render("spec.html", groups=titled, points=POINTS, tests=source.tests is not None)
+
+
+_TITLES = {
+    "LAW": "Laws",
+    "LEASE": "Session execution lease",
+    "COMMIT": "Commit",
+    "GRAPH": "Graph and loads",
+    "QUEUE": "Queued work",
+    "ATTACH": "Attachments",
+    "META": "Metadata",
+    "TIER": "Durability tier",
+}
+
+
+def show_entries(console: Console, source: Source, identifiers: Sequence[str]) -> None:
+    """Everything about these requirements, laws and policies."""
+    points = {point.id: point for point in POINTS}
+    for identifier in identifiers:
+        point = points.get(identifier)
+        console.print(Text(identifier, "bold"))
+        console.print(f"  {point.question if point else STATEMENTS[identifier]}")
+        if point:
+            console.print(f"  options: {_options(point)} (the first is the recommended one); refines {point.refines}")
+        console.print(Text(f"  decided in: {_files(source.decided.get(identifier, ())) or 'nowhere'}", "dim"))
+        if source.tests is not None:
+            console.print(Text(f"  tested in: {_files(source.tests.get(identifier, ())) or 'nowhere'}", "dim"))
 
 
 def _head(names: list[str], tests: bool) -> list[str]:

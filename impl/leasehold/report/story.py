@@ -14,6 +14,7 @@ from leasehold.oracle.answers import Answer, BrokenTarget, Skip, Unknown
 from leasehold.oracle.binding import Binding, Unbound
 from leasehold.oracle.judge import judge
 from leasehold.oracle.moment import Mismatch, Moment
+from leasehold.oracle.rejudge import EVER
 from leasehold.oracle.run import BOUND, Failure, Reopen
 from leasehold_model.ids import Millis
 from leasehold_model.machine import Command, Response, initial, step
@@ -21,9 +22,6 @@ from leasehold_model.state import State
 
 SOMEONE = "a client"
 """Who makes a call that names no owner, where there is one handle."""
-
-EVER = (-(2**62), 2**62)
-"""A real clock's span that fits any time."""
 
 
 @frozen
