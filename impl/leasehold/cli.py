@@ -234,7 +234,7 @@ def check_command(
             _write_text(html_file, broken_html(target, why, seconds, seed, again), out)
         if markdown_file:
             _write_text(markdown_file, broken_markdown(target, why, again), out, add=True)
-        show_broken(printer(sys.stderr if to_out else out), target, why)
+        show_broken(printer(sys.stderr if to_out else out), target, why, again)
         return BROKEN
     if deviations is not None and fix_deviations:
         click.echo(_fixed(deviations, register, report, recommended=recommended), err=True)

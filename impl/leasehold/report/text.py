@@ -381,8 +381,8 @@ def _never(what: str) -> str:
 # -- other commands ----------------------------------------------------------------------------------------------------------------
 
 
-def show_broken(console: Console, target: str, why: str) -> None:
-    """Print that nothing can be said about the store."""
+def show_broken(console: Console, target: str, why: str, again: str = "") -> None:
+    """Print that nothing can be said about the store. ``again``: the command that comes to the same place."""
     what, _, details = why.partition("\n")
     body = Text(what.removeprefix(f"{target}: "))
     if details:
@@ -390,6 +390,8 @@ def show_broken(console: Console, target: str, why: str) -> None:
     advice = "Nothing was found out about the rules: mend this first, then run the same command again."
     console.print(_headline("broken", target))
     console.print(Panel(Group(body, Text(), Text(advice, "bold")), box=ROUNDED, border_style="magenta", expand=False))
+    if again:
+        console.print(Text(f"  {again}", "bold"), soft_wrap=True)
 
 
 def show_probe(console: Console, target: str, policies: Sequence[Probed]) -> None:
