@@ -222,7 +222,7 @@ def test_twin_a_liar_that_was_added_is_noticed() -> None:
 def test_the_page_tells_how_it_was_made() -> None:
     assert command._command(command._options([])) == "make grade"
     assert command._command(command._options(["--resume", "build/grading.jsonl", "--jobs", "1"])) == "make grade"
-    assert command._command(command._options(["--seeds", "3"])) == ".venv/bin/python -m tests.grade --seeds 3 --limit 2"
+    assert command._command(command._options(["--seeds", "3"])) == ".venv/bin/python -m tests.grade --seeds 3 --limit 1"
 
 
 def test_results_are_one_json_object_a_line() -> None:

@@ -135,6 +135,8 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
         for one in reversed(past):
             if one.after != one.before:
                 changed = _change_rule(one.command, last)
+                if changed == "COMMIT-8" and _by_its_release(door, contract, failure, one):
+                    changed = "QUEUE-9"
                 if changed:
                     return changed, _others(changed, (rule,))
                 break
@@ -291,6 +293,15 @@ def _fails_shifted(door: Door, contract: Contract, steps: Run, rule: str) -> boo
         if again is not None and again.mismatch.rule == rule:
             return True
     return False
+
+
+def _by_its_release(door: Door, contract: Contract, failure: Failure, one: _Past) -> bool:
+    """A list is wrong after a commit only because of the lease that the commit releases: so the release has touched claims."""
+    steps, command = failure.steps, one.command
+    if not isinstance(command, CommitState) or command.release.token == 0:
+        return False
+    kept = evolve(steps[one.index], action=evolve(command, release=NO_FENCE))
+    return _passes(door, contract, (*steps[: one.index], kept, *steps[one.index + 1 :]))
 
 
 def _release_rule(door: Door, contract: Contract, failure: Failure, one: _Past) -> str:

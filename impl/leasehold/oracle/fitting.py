@@ -9,7 +9,8 @@ from attrs import evolve
 
 from leasehold.oracle.probe import FAR
 from leasehold.oracle.run import Reopen, Run, Step
-from leasehold.oracle.shrink import REAL_TTL
+from leasehold.oracle.shrink import REAL_TTL, with_plain_payloads
+from leasehold.oracle.vocabulary import RICH
 from leasehold.store import Capabilities
 from leasehold_model.decisions import MAX_MS
 from leasehold_model.ids import Millis
@@ -23,6 +24,8 @@ def fit(one: Step, began: int, capabilities: Capabilities) -> tuple[Step | None,
     if isinstance(one.action, Reopen):
         return (one, "") if capabilities.reopen else (None, "is left out: the store does not declare reopen")
     action, notes = one.action, []
+    if capabilities.max_integer < MAX_MS:
+        action = with_plain_payloads(action, RICH)
     if capabilities.max_integer < MAX_MS and _largest(action, one.at) > capabilities.max_integer:
         return None, f"is left out: it needs integers above {capabilities.max_integer}"
     if one.handle >= capabilities.handles:

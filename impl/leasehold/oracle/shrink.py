@@ -126,15 +126,16 @@ class Shrinker:
         return False
 
 
-def with_plain_payloads(value: Any) -> Any:
-    """The same with plain payloads for rich ones (`vocabulary.RICH`)."""
+def with_plain_payloads(value: Any, plain: int = 0) -> Any:
+    """The same with plain payloads for rich ones (`vocabulary.RICH`); with ``plain`` RICH, without large integers only."""
     if isinstance(value, int):
-        return value % RICH if RICH < value < RICH + EMPTY or RICHER < value < RICHER + EMPTY else value
+        rich = RICH < value < RICH + EMPTY or RICHER < value < RICHER + EMPTY
+        return plain + value % RICH if rich else value
     if isinstance(value, tuple):
-        return tuple(map(with_plain_payloads, value))
+        return tuple(with_plain_payloads(one, plain) for one in value)
     if not has(type(value)):
         return value
-    return evolve(value, **{one.name: with_plain_payloads(getattr(value, one.name)) for one in fields(type(value))})
+    return evolve(value, **{one.name: with_plain_payloads(getattr(value, one.name), plain) for one in fields(type(value))})
 
 
 def _simpler(steps: Run, index: int, plain: Millis) -> Iterator[Step]:
