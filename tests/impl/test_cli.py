@@ -72,7 +72,7 @@ def check(target: str, cases: Path, *words: object) -> Result:
         (["probe", "memroy"], "Did you mean 'memory'?"),
         (["replay", "memory"], "Missing argument"),
         (["replay", "/no/such/case.json", "memory"], "No such file"),
-        (["spec", "--format", "html"], "--format"),
+        (["spec", "--format", "pdf"], "--format"),
         (["chekc"], "No such command"),
     ],
 )
