@@ -23,6 +23,14 @@ class Unbound(Exception):
     """A command names something that the store never showed, so it cannot be sent."""
 
 
+def _counted(seen: dict[int, int], number: int) -> int:
+    """What a number is paired with; for one that was not seen, as far from the nearest one's as it is from that."""
+    if number in seen or not seen:
+        return seen.get(number, number)
+    nearest = min(seen, key=lambda known: abs(known - number))
+    return max(0, seen[nearest] + number - nearest)
+
+
 class Binding:
     """What is known of one store's ids within one run."""
 
@@ -64,21 +72,11 @@ class Binding:
 
     def fencing(self, session: int, number: int) -> int:
         """A lane's fencing token: the store's number where it was seen, else one as far from it as the model's is."""
-        seen = self.fences.get(session, {})
-        if number in seen:
-            return seen[number]
-        if not seen:
-            return number
-        nearest = min(seen, key=lambda known: abs(known - number))
-        return max(0, seen[nearest] + number - nearest)
+        return _counted(self.fences.get(session, {}), number)
 
     def number(self, session: int, shown: int) -> int:
         """The other way round: the model's number of a fencing token that the store showed, or as far from a known one."""
-        seen = {theirs: ours for ours, theirs in self.fences.get(session, {}).items()}
-        if shown in seen or not seen:
-            return seen.get(shown, shown)
-        nearest = min(seen, key=lambda known: abs(known - shown))
-        return max(0, seen[nearest] + shown - nearest)
+        return _counted({theirs: ours for ours, theirs in self.fences.get(session, {}).items()}, shown)
 
     def fence(self, fence: Fence) -> records.Fence | None:
         """A fence; None where token is 0."""

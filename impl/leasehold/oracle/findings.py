@@ -14,7 +14,8 @@ from leasehold.oracle.blame import LARGE
 from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, Step, execute
 from leasehold.oracle.run import failure as failure_of
 from leasehold.oracle.shrink import LOSING_TRIES, REAL_TTL, Shrinker
-from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
+from leasehold.oracle.worlds import READS
+from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import CommitState
 from leasehold_model.decisions import MAX_MS
@@ -25,10 +26,6 @@ from leasehold_model.machine import Command, Contract, Response, initial, step
 from leasehold_model.outcome import Absent, Refused
 from leasehold_model.queue import CancelBatch, Enqueue, ListQueued
 from leasehold_model.state import NO_FENCE, State
-
-READS = (LoadSession, LoadNode, ListQueued, ListUncommitted, LoadMeta)
-"""Commands that only look."""
-
 
 NAMING = 5.0
 """Seconds that it may take to find out which rule was broken, and to see the failure again where answers get lost."""

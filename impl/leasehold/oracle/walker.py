@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from leasehold.oracle import commits
 from leasehold.oracle import vocabulary as word
 from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Step
+from leasehold.oracle.worlds import READS
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim, select
@@ -224,8 +225,7 @@ class Walker:
         if granted:
             self._remember(command, after)
         changed = before is not after
-        reading = isinstance(command, LoadSession | ListQueued | ListUncommitted | LoadNode | LoadMeta)
-        if not reading and self.take(4 if changed else 3) == 0:
+        if not isinstance(command, READS) and self.take(4 if changed else 3) == 0:
             self.pending += self._reads_for(command)
 
     def lost(self, command: Command) -> None:
