@@ -13,6 +13,8 @@ from leasehold_model.requirements import REQUIREMENTS
 
 Json = dict[str, Any]
 
+_COMMAND: Json = {"$ref": "#/$defs/command"}
+
 
 def _text(description: str, **more: Any) -> Json:
     return {"type": "string", "description": description, **more}
@@ -45,9 +47,54 @@ def _record(kind: Any, **tag: Json) -> Json:
     return _object(str(kind.__doc__), list(members), members)
 
 
+def _race(told: Json, rules: list[str]) -> Json:
+    """What clients did at once."""
+    number = {"type": "integer", "minimum": 0}
+    turns = {
+        "order": {"type": "array", "items": number, "description": "The clients, in the order in which they have their turns."},
+        "changes": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "The points at which the next has its turn.",
+        },
+        "fine": {"type": "boolean", "description": "A point is an opcode of the store's code. false: a line of it."},
+    }
+    refused = {
+        "rule": {"enum": rules},
+        "allowed": _text("What the model allows after the calls that are explained."),
+        "given": _text("What the store gave."),
+    }
+    call = {
+        "call": _text("Its letter."),
+        "client": number,
+        "start": {**number, "description": "Its start and its return, counted among all starts and returns."},
+        "end": {"type": ["integer", "null"], "description": "null: it had not returned."},
+        **told,
+        "explained": {"type": ["integer", "null"], "description": "Its place in the order that the model can explain; null: none."},
+        "refused": {"oneOf": [{"type": "null"}, _object("Why it cannot come next.", list(refused), refused)]},
+    }
+    members: Json = {
+        "name": _text("What is raced for."),
+        "clients": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "array", "minItems": 1, "items": _COMMAND},
+            "description": "The commands of each client, in the model's numbers; these run again. A handle each.",
+        },
+        "schedule": {"oneOf": [{"type": "null"}, _object("Who went on when; null: free threads.", list(turns), turns)]},
+        "stopped": {"type": "array", "items": {"type": "string"}, "description": "For people: where the changes were."},
+        "calls": {"type": "array", "items": _object("For people: a call.", list(call), call), "description": "Those that show it."},
+    }
+    return _object("What clients did at once after the steps.", ["name", "clients"], members)
+
+
 def case_schema() -> Json:
     """The schema."""
     rules = [one.id for one in REQUIREMENTS]
+    command = {
+        "description": "What happens, in the model's numbers. This alone runs again. 0: not given; negative ids: forged.",
+        "oneOf": [_record(kind, type={"const": tag}) for tag, kind in sorted(COMMANDS.items())],
+    }
     step = {
         "at": {"type": "integer", "description": "The store's time, in milliseconds since the epoch. It never goes back."},
         "handle": {
@@ -55,10 +102,14 @@ def case_schema() -> Json:
             "minimum": 0,
             "description": "Which handle is used: 0 made the store, others were opened on it.",
         },
-        "command": {
-            "description": "What happens, in the model's numbers. This alone runs again. 0: not given; negative ids: forged.",
-            "oneOf": [_record(kind, type={"const": tag}) for tag, kind in sorted(COMMANDS.items())],
+        "command": _COMMAND,
+        "kill": {
+            "type": "integer",
+            "description": "Where the process that holds the store was killed and started again on its data. n: at the call's n-th "
+            "point; -1: right after the answer. -1000000 and less: its database server was, so many microseconds after the call "
+            "was sent; -2000000 and less: the connections to it were ended. Left out: nowhere.",
         },
+        "fault": {"type": "string", "description": "For people: the same in words."},
         "op": {"description": "For people: the operation, or reopen.", "enum": [*OPERATIONS, "reopen", *sorted(COMMANDS)]},
         "args": {"description": "For people: its arguments as on the wire, null members left out; null: they cannot be told."},
         "answer": {"description": "For people: the store's answer: ok, err, raised, hung, skip, unknown or misshapen; null: none."},
@@ -93,7 +144,8 @@ def case_schema() -> Json:
         "message": _text("The finding in a sentence."),
         "kind": {
             "enum": list(get_args(Kind)),
-            "description": "run: the steps show it. race: two handles at once, looked for anew. tier: another tier is reported.",
+            "description": "run: the steps show it. race: clients at once, after the steps; where race is left out: those that "
+            "claim a lane which was never claimed. tier: another tier is reported. power: after a power loss, looked for anew.",
         },
         "target": _text("The store it was found in, as on the command line; liar:NAME is one of tests/liars."),
         "capabilities": capabilities,
@@ -105,12 +157,14 @@ def case_schema() -> Json:
         "manifest": {"enum": ["persistent", "noop"], "description": "noop: the store declared a no-op manifest (ATTACH-5)."},
         "steps": {"type": "array", "items": _object("One step.", ["at", "handle", "command"], step), "description": "The run."},
         "mismatch": {"oneOf": [{"type": "null"}, _object("What was wrong.", list(mismatch), mismatch)]},
+        "race": _race({name: step[name] for name in ("op", "args", "answer")}, rules),
     }
     required = ["format", "requirement", "kind", "policies", "manifest", "steps"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "leasehold case",
         **_object("A broken rule and the shortest run that shows it.", required, members),
+        "$defs": {"command": command},
     }
 
 

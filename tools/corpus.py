@@ -12,7 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from leasehold.case import Case, case_of, laid_out, replay, to_json
-from leasehold.oracle.check import Options, RaceFinding, check
+from leasehold.oracle.check import Options, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.python_door import PythonDoor
 from tests.liars.liars import LIARS, Liar

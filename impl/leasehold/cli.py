@@ -23,9 +23,12 @@ from leasehold.case import DIRECTORY, CaseError, Replayed, case_of, load, prepar
 from leasehold.deviations import EVERYTHING, Problem, Register, RegisterError, refusal, rewritten, settle
 from leasehold.duration import seconds
 from leasehold.items import read_register, write_register
+from leasehold.logs.lines import LogError
+from leasehold.logs.models import MODELS
 from leasehold.matrix import compare
 from leasehold.oracle.answers import BrokenTarget
-from leasehold.oracle.check import Options, RaceFinding, Report, check
+from leasehold.oracle.check import Options, Report, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
 from leasehold.report.html import broken_html, check_html
 from leasehold.report.json import Violation, broken_json, check_json, deviations_json, probe_json, replay_json
@@ -35,12 +38,16 @@ from leasehold.report.matrix import matrix_html, matrix_json, show_matrix
 from leasehold.report.progress import Progress
 from leasehold.report.spec import read_source, show_entries, show_spec, spec_html, spec_json, spec_markdown
 from leasehold.report.text import Asked, close_output, printer, show, show_broken, show_probe, show_replayed
-from leasehold.targets import DEADLINE, REPLY_DEADLINE, TargetError, open_factory, open_target
+from leasehold.report.verified import show_verified, verified_json
+from leasehold.targets import DEADLINE, REPLY_DEADLINE, TargetError, open_factory, open_target, place_of
+from leasehold.verify import FORMS, NODES, read, verify
 from leasehold.wire.server import serve
 from leasehold_model.policy import POINTS
 from leasehold_model.requirements import STATEMENTS
 
 CONFORMS, VIOLATES, INCONCLUSIVE, BROKEN, USAGE, INTERRUPTED = 0, 1, 2, 3, 64, 130
+
+VERIFIED = {"linearizable": CONFORMS, "not linearizable": VIOLATES, "unknown": INCONCLUSIVE}
 
 EXIT_CODES = {"conforms": CONFORMS, "violates": VIOLATES, "inconclusive": INCONCLUSIVE, "broken": BROKEN}
 
@@ -59,7 +66,7 @@ class _Commands(click.Group):
         except click.ClickException as error:
             error.show()
             code = USAGE
-        except (TargetError, CaseError, RegisterError) as error:
+        except (TargetError, CaseError, RegisterError, LogError) as error:
             click.echo(f"Error: {error}", err=True)
             code = USAGE
         except BrokenTarget as error:
@@ -390,6 +397,37 @@ def matrix_command(
     return INTERRUPTED if matrix.interrupted else EXIT_CODES[matrix.verdict]
 
 
+@main.command("verify")
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--model", type=click.Choice(["auto", *MODELS]), default="auto", show_default=True, help="What it is a history of.")
+@click.option("--format", "form", type=click.Choice(["auto", *FORMS]), default="auto", show_default=True, help="How it is written.")
+@click.option("--budget", type=_Duration(), default=60.0, help="How long to look: 20s, 5m, 90. Default 60s.")
+@click.option(
+    "--nodes",
+    type=click.IntRange(min=1),
+    default=NODES,
+    show_default=True,
+    help="Visit so many configurations: this bounds memory.",
+)
+@_json
+def verify_command(log: Path, model: str, form: str, budget: float, nodes: int, json_file: str | None) -> int:
+    """Is a recorded history linearizable?
+
+    \b
+    LOG: one call a line as JSON, as docs/verify.md has it; or a Jepsen history.
+    Exit codes: 0 linearizable, 1 not, 2 unknown, 64 the log cannot be read.
+    Example:
+      leasehold verify history.jsonl --model cas-register
+    """
+    with Progress(sys.stderr, budget, "configurations") as progress:
+        verified = verify(read(log, form), model, budget, nodes, progress)
+    if json_file:
+        _write_json(json_file, verified_json(verified), sys.stdout)
+    if json_file != STANDARD_OUTPUT:
+        show_verified(printer(sys.stdout), verified)
+    return INTERRUPTED if verified.ended == "interrupted" else VERIFIED[verified.verdict]
+
+
 @main.command("serve")
 @click.argument("store", metavar="STORE")
 def serve_command(store: str) -> int:
@@ -401,8 +439,9 @@ def serve_command(store: str) -> int:
       leasehold check -- leasehold serve sqlite
     """
     requests, replies = sys.stdin, sys.stdout
+    sys.setswitchinterval(1e-5)  # calls on several handles take turns within a call, not after many
     with _prints_to_stderr(), open_factory(store) as factory:
-        serve(store, factory, requests, replies)
+        serve(store, factory, requests, replies, place_of(store, factory))
     return CONFORMS
 
 

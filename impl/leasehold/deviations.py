@@ -23,7 +23,8 @@ from typing import Any
 from attrs import evolve, fields, frozen
 
 from leasehold.oracle.answers import Answer, Err, Hung, Ok
-from leasehold.oracle.check import RaceFinding, Report, Verdict
+from leasehold.oracle.check import UNDECIDED, Report, Verdict
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import NotChecked
 from leasehold.oracle.findings import Finding
 from leasehold.report.words import short_op
@@ -229,12 +230,19 @@ def _problem(
 def _verdict(report: Report, recommended: bool) -> Verdict:
     if report.findings or report.races or (recommended and report.loose):
         return "violates"
-    return "inconclusive" if report.starved or cut_short(report) else "conforms"
+    return "inconclusive" if report.starved or cut_short(report) or undecided(report) else "conforms"
 
 
 def cut_short(report: Report) -> str:
     """Why the check did not get to its end; empty: it did."""
     return next((one.why for one in report.not_checked if one.what == "the rest of the run"), "")
+
+
+def undecided(report: Report) -> str:
+    """That too many histories stayed undecided to say that the store conforms; empty: not so many."""
+    done = report.tally
+    much = done.undecided > UNDECIDED * done.histories
+    return f"{done.undecided} of {done.histories} histories of clients at once stayed undecided" if much else ""
 
 
 def refusal(report: Report) -> str:
@@ -275,8 +283,14 @@ _DUE: dict[type[Response], str] = {
 
 def kind(finding: Finding | RaceFinding) -> str:
     """What is wrong, in words that stay when the same is found by another run."""
+    if isinstance(finding, RaceFinding) and finding.race is not None:
+        return f"clients at once: {'no order explains their answers' if finding.calls else 'not every one is answered in time'}"
     if isinstance(finding, RaceFinding):
         return re.sub(r"\d+(?:\.\d+)?", "n", finding.message)
+    return ("after a kill, " if finding.failure.killed else "") + _of_run(finding)
+
+
+def _of_run(finding: Finding) -> str:
     failure, wrong = finding.failure, finding.failure.mismatch
     op, where = failure.moment.op, re.sub(r"\[\d+\]", "[]", wrong.where)
     if where.startswith("err."):

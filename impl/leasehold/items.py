@@ -29,13 +29,15 @@ from leasehold.deviations import (
     render,
     rewritten,
     settle,
+    undecided,
 )
 from leasehold.oracle.answers import Door
-from leasehold.oracle.check import Options, RaceFinding, Report, check
+from leasehold.oracle.check import Options, Report, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.python_door import Factory, PythonDoor
 from leasehold.report.standing import Standing, standings
-from leasehold.report.text import printer, run_block
+from leasehold.report.text import block, printer
 from leasehold.targets import open_target
 from leasehold_model.requirements import REQUIREMENTS, STATEMENTS
 
@@ -136,6 +138,7 @@ def _door(asked: Asked) -> Iterator[Door]:
 def _items(asked: Asked, report: Report, settled: Settled, *, with_register: bool) -> dict[str, Item]:
     never = [one for one in settled.report.starved if one not in STATEMENTS]
     never = [*never, *([f"the rest of the run: {cut_short(report)}"] if cut_short(report) else [])]
+    never += [undecided(report)] if undecided(report) else []
     items = {one.id: _item(one, asked, report, settled) for one in standings(settled.report)}
     items[COVERAGE] = _failing("inconclusive", ["The check says too little, for this was never reached:", *never] if never else [])
     if with_register:
@@ -170,9 +173,9 @@ def told(asked: Asked, report: Report, finding: Finding | RaceFinding) -> str:
     """A finding as the text report shows it, its case, and how to replay it."""
     if isinstance(finding, Problem):
         return finding.message
-    also = f" (also {', '.join(finding.also)})" if isinstance(finding, Finding) and finding.also else ""
+    also = f" (also {', '.join(finding.also)})" if finding.also else ""
     parts: list[RenderableType] = [Text(f"{finding.requirement} is broken{also}: {STATEMENTS.get(finding.requirement, '')}")]
-    parts += [Text(finding.message)] if isinstance(finding, RaceFinding) else run_block(finding)
+    parts += block(finding)
     parts.append(Text(f"Seed {report.seed}, budget {asked.budget:g} s."))
     if asked.cases is not None:
         path = str(save(case_of(finding, report.target, report.capabilities, report.contract), asked.cases))

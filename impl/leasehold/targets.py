@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import itertools
 import os
@@ -20,11 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from leasehold.oracle.answers import BrokenTarget, Door
-from leasehold.oracle.python_door import Factory, PythonDoor, brief
-from leasehold.store import Clock
+from leasehold.oracle.kill import KillDoor, ProcessesDoor
+from leasehold.oracle.python_door import Factory, PythonDoor, brief, declared
+from leasehold.store import Capabilities, Clock, VirtualClock
+from leasehold.stores._turns import SUFFIXES
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
 from leasehold.wire.client import WireDoor
+
+DATA = "LEASEHOLD_DATA"
+"""The environment variable with the directory for the data of a store that outlives its process."""
 
 DEADLINE = 3.0
 """Seconds that one call of a store in this process may take, unless the user says otherwise."""
@@ -35,12 +41,9 @@ REPLY_DEADLINE = 30.0
 FORMS = """\
   memory                        our store in memory
   sqlite, sqlite:PATH           our SQLite store, in temporary files of its own, or in such files beside PATH
+  postgres, postgres:DSN        our PostgreSQL store, on a private server, or in a schema of its own in that database
   python:pkg.module:factory     yours: factory(clock) opens a fresh store
   cmd:"CMD ARG...", -- CMD ARG  an adapter program that speaks the protocol on stdin and stdout"""
-
-_LATER = {
-    "postgres": "the PostgreSQL store",
-}
 
 
 class TargetError(Exception):
@@ -59,9 +62,18 @@ def open_target(text: str, deadline: float | None = None) -> Iterator[Door]:
             stack.callback(adapter.shut)
             yield adapter
             return
-        door = PythonDoor(_factory(text, stack), text, deadline or DEADLINE)
+        factory = _factory(text, stack)
+        door = PythonDoor(factory, text, deadline or DEADLINE)
         stack.callback(door.close)
         stack.enter_context(door.alarm())
+        door.not_killed = why_not_killed(text, door.capabilities)
+        if not door.not_killed:
+            elsewhere, faults = getattr(factory, "elsewhere", (text, {}))
+            door.killable = lambda: KillDoor(text, door.capabilities, door.deadline, elsewhere, faults)
+            if text.partition(":")[0] in {"sqlite", "postgres"}:
+                door.processes = lambda: ProcessesDoor(text, door.capabilities, door.deadline, elsewhere)
+        if text.partition(":")[0] == "sqlite":
+            door.at_place = lambda place, clock: SqliteStore(place / "store.db", clock=clock)
         yield door
 
 
@@ -70,6 +82,74 @@ def open_factory(text: str) -> Iterator[Factory]:
     """The factory of a target that is a Python object in this process. Raises `TargetError` or `BrokenTarget`."""
     with contextlib.ExitStack() as stack:
         yield _factory(text, stack)
+
+
+def at_place(text: str, place: Path) -> Factory:
+    """A factory that opens the store whose data is at a place, a directory, and makes it if there is none.
+
+    For targets that `why_not_killed` has nothing against. A store of the user's finds the place in LEASEHOLD_DATA.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "sqlite":
+        return lambda clock: _at(place, clock)
+    if kind == "postgres":
+        from leasehold.postgres_target import at_label  # noqa: PLC0415 - psycopg is only needed for this
+
+        return at_label(rest, f"{place.parent.name}/{place.name}")
+    os.environ[DATA] = str(place)
+    return _imported(text, rest)
+
+
+def place_of(text: str, factory: Factory) -> Callable[[str], Factory] | None:
+    """How an adapter program that is started anew finds the store of a label: below LEASEHOLD_DATA. None: it cannot."""
+    root = os.environ.get(DATA)
+    store = factory(VirtualClock(0))
+    capabilities = declared(store)
+    for end in ("close", "drop"):
+        getattr(store, end, lambda: None)()
+    if not root or why_not_killed(text, capabilities) or text.startswith("postgres"):  # whose schema goes with its process
+        return None
+
+    def opened(label: str) -> Factory:
+        place = Path(root) / label
+        place.mkdir(exist_ok=True)
+        return at_place(text, place)
+
+    return opened
+
+
+def _at(place: Path, clock: Clock) -> SqliteStore:
+    """The file in a directory; a new one is a copy of an empty store beside it."""
+    path, empty = place / "store.db", place.parent / "empty.db"
+    if not path.exists():
+        if not empty.exists():
+            SqliteStore(empty, clock=clock).close()
+        shutil.copyfile(empty, path)
+    return _Temporary(str(path), clock=clock)
+
+
+def import_early(text: str) -> None:
+    """Import what opening the target's stores will need. What goes wrong shows when they are opened."""
+    kind, _, rest = text.partition(":")
+    with contextlib.suppress(Exception):
+        if kind == "postgres":
+            importlib.import_module("leasehold.postgres_target")
+        elif kind == "python":
+            _imported(text, rest)
+
+
+def why_not_killed(text: str, capabilities: Capabilities) -> str:
+    """Why a target's store cannot be opened again by another process once this one was killed; empty: it can."""
+    kind, _, _ = text.partition(":")
+    if kind in {"sqlite", "postgres"} or (kind == "python" and capabilities.kill):
+        return ""
+    if capabilities.tier != "durable":
+        return "the store does not outlive its process"
+    return (
+        "the store does not declare kill"
+        if kind in {"python", "cmd"}
+        else "only a target that is named can be opened by another process"
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -89,11 +169,11 @@ def _factory(text: str, stack: contextlib.ExitStack) -> Factory:
         return MemoryStore
     if kind == "sqlite" and (rest or not colon):
         return _sqlite(text, rest, stack)
+    if kind == "postgres" and (rest or not colon):
+        return _postgres(text, rest, stack)
     if kind == "python":
-        return _imported(text, rest)
-    if kind in _LATER:
-        raise TargetError(f"target {text!r}: {_LATER[kind]} is not built yet. Targets that are:\n{FORMS}")
-    near = difflib.get_close_matches(kind, ("memory", "sqlite", "python", "cmd"), n=1)
+        return _placed(_imported(text, rest), stack)
+    near = difflib.get_close_matches(kind, ("memory", "sqlite", "postgres", "python", "cmd"), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise TargetError(f"unknown target {text!r}.{hint} A target is one of\n{FORMS}")
 
@@ -105,8 +185,8 @@ class _Temporary(SqliteStore):
     """A store whose file goes when the oracle is done with it."""
 
     def drop(self) -> None:
-        """Remove the file, and what SQLite keeps beside it."""
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        """Remove the file, and what SQLite and the store keep beside it."""
+        for suffix in ("", "-wal", "-shm", "-journal", *SUFFIXES):
             Path(self._path + suffix).unlink(missing_ok=True)
 
 
@@ -146,6 +226,21 @@ def _beside(text: str, path: Path) -> dict[str, Any]:
     return {"dir": path.parent, "prefix": path.name + "-"}
 
 
+# -- our PostgreSQL store ------------------------------------------------------------------------------------------------------
+
+
+def _postgres(text: str, dsn: str, stack: contextlib.ExitStack) -> Factory:
+    """A factory of stores in a schema of their own, which goes when the stack unwinds."""
+    try:
+        from leasehold import postgres_target  # noqa: PLC0415 - psycopg is only needed for this
+    except ImportError as error:
+        raise TargetError(f"target {text!r}: the PostgreSQL store needs psycopg: pip install 'leasehold[postgres]'") from error
+    try:
+        return postgres_target.stores(dsn, stack)
+    except postgres_target.BadName as error:
+        raise TargetError(f"target {text!r}: {error}") from error
+
+
 # -- the user's store ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,8 +260,33 @@ def _imported(text: str, rest: str) -> Factory:
         raise TargetError(
             f"target {text!r}: {attribute} is {factory!r}, which cannot be called. It has to be a function that opens a store."
         )
-    opener: Callable[[Clock], Any] = factory
+    opener: Callable[..., Any] = factory
     return opener
+
+
+def _placed(factory: Factory, stack: contextlib.ExitStack) -> Factory:
+    """The user's factory, called with a new directory in LEASEHOLD_DATA as long as its stores declare kill.
+
+    Stores are made by the thousand, so for others no directories are.
+    """
+    root = stack.enter_context(tempfile.TemporaryDirectory(prefix="leasehold-", ignore_cleanup_errors=True))
+    numbers = itertools.count(1)
+    before = os.environ.get(DATA)
+    stack.callback(lambda: os.environ.pop(DATA, None) if before is None else os.environ.update({DATA: before}))
+    wanted = True
+
+    @functools.wraps(factory)
+    def fresh(*args: Any, **more: Any) -> Any:
+        nonlocal wanted
+        if wanted:
+            os.environ[DATA] = place = os.path.join(root, f"store-{next(numbers)}")  # noqa: PTH118 - as above
+            os.mkdir(place)  # noqa: PTH102 - as above
+        store = factory(*args, **more)
+        declared = getattr(store, "capabilities", None)
+        wanted = isinstance(declared, Capabilities) and declared.kill
+        return store
+
+    return fresh
 
 
 def _import(text: str, name: str) -> Any:

@@ -32,7 +32,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from leasehold import case as cases_
-from leasehold.oracle.check import Options, RaceFinding, Report, check
+from leasehold.oracle.check import Options, Report, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.drive import advance, end
 from leasehold.oracle.findings import Finding, investigate
 from leasehold.oracle.moment import Mismatch
@@ -41,7 +42,8 @@ from leasehold.oracle.run import Execution, Failure, Indefinite, Step, failure
 from leasehold.oracle.stepwise import SIZE, Number, walk_bytes
 from leasehold.oracle.walker import Walker
 from leasehold.records import Json
-from leasehold.report.text import printer, run_block
+from leasehold.report.text import block, printer
+from leasehold.targets import open_target
 from leasehold_model.machine import Command, Contract
 from leasehold_model.policy import POINTS
 from leasehold_model.requirements import STATEMENTS
@@ -119,13 +121,20 @@ def conformance_test(factory: Factory, *, settings: settings | None = None) -> C
     return _settings(settings or _many_examples())(drawn(store_conforms))
 
 
-def replay_case(case: Path | str | Mapping[str, Json], factory: Factory) -> None:
+def replay_case(case: Path | str | Mapping[str, Json], factory: Factory | str) -> None:
     """Run a saved case again: a path to its file, or the file's value. Returns if the store now does as it should.
+
+    ``factory`` may be a target as on the command line, such as ``python:myapp.stores:open_store``: a case in which the process that
+    holds the store is killed needs that, for another process has to open the store.
 
     Raises `AssertionError` with the run if it breaks a rule or cannot be made on this store, `leasehold.case.CaseError` if the case
     cannot be read, `leasehold.oracle.answers.BrokenTarget` if the factory or its stores don't work.
     """
     __tracebackhide__ = True
+    if isinstance(factory, str):
+        with open_target(factory) as opened:
+            cases_.replay_case(case, opened)
+        return
     door = PythonDoor(factory, _name(factory))
     try:
         with door.alarm():
@@ -315,9 +324,9 @@ class _Target:
 
 
 def _told(finding: Finding | RaceFinding) -> list[RenderableType]:
-    also = f" (also {', '.join(finding.also)})" if isinstance(finding, Finding) and finding.also else ""
+    also = f" (also {', '.join(finding.also)})" if finding.also else ""
     rule_ = Text(f"{finding.requirement} is broken{also}: {STATEMENTS.get(finding.requirement, '')}")
-    return [rule_, *([Text(finding.message)] if isinstance(finding, RaceFinding) else run_block(finding))]
+    return [rule_, *block(finding)]
 
 
 def _violations(report: Report, options: Options, cases: Path | None) -> str:

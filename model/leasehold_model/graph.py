@@ -132,6 +132,8 @@ def delta_flaw(state: State, delta: Delta, policies: Policies) -> Refused | Sile
             return Silent("P-LEAF-UNKNOWN does not say whether a tombstoned leaf is unknown")
         if policies.leaf_unknown == "refuse":
             return Refused("GRAPH-8", ANY_ERROR)
+    if policies.parent_cycle == "refuse" and not _cyclic(after, policies) and _cyclic_midway(nodes, delta, policies):
+        return Silent("whether a cycle is one that a later node of the same append breaks")
     return _parent_flaw(after, delta, policies)
 
 
@@ -156,6 +158,14 @@ def _cyclic(nodes: tuple[Node, ...], policies: Policies) -> bool:
         if node.parent != 0 and node_named(nodes[:index], node.parent) is None and _walk(nodes, node.node, policies)[1]:
             return True
     return False
+
+
+def _cyclic_midway(nodes: tuple[Node, ...], delta: Delta, policies: Policies) -> bool:
+    """Some parents form a cycle while the delta's nodes are appended one by one."""
+    return delta.kind == APPEND and any(
+        _cyclic(applied(nodes, Delta(APPEND, delta.nodes[:count], delta.leaf), policies), policies)
+        for count in range(1, len(delta.nodes))
+    )
 
 
 def replaced(nodes: tuple[Node, ...], delta: Delta) -> tuple[NodeId, ...]:

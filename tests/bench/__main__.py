@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import drivers, growth, sqlite, wire
+from leasehold.stores.postgres_server import private_server
+from tests.bench import drivers, growth, histories, postgres, sqlite, wire, writers
 
 
 def main() -> None:
@@ -21,9 +22,15 @@ def main() -> None:
         directory = Path(name)
         drivers.report(console)
         wire.report(console)
+        histories.report(console)
         sqlite.report_syncs(console, directory)
         sqlite.report(console, directory)
+        writers.report(console, directory)
         growth.report(console, directory)
+    with private_server() as server:
+        postgres.report_trips(console, server)
+        postgres.report(console, server)
+        postgres.report_growth(console, server)
     console.print(f"{time.perf_counter() - began:.0f} s")
 
 

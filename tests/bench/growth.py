@@ -14,7 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from leasehold.records import ActivePath, Fence, Node, ReplaceFull
+from leasehold.records import ActivePath, Append, CommitResult, Fence, Node, ReplaceFull
 from leasehold.store import Store, VirtualClock
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
@@ -40,16 +40,21 @@ class Filled:
     keys: int = 0
 
     def key(self) -> str:
-        """A source key never used."""
+        """A source key or node id never used."""
         self.keys += 1
         return f"new-{self.keys}"
 
+    def commit(self) -> CommitResult:
+        """Append a node. The path stays as it is."""
+        graph = Append((Node(node_id=self.key(), parent_node_id="p0"),), f"p{PATH - 1}")
+        return self.store.commit_runtime_state(commit_of(self.fence, graph=graph))
 
-def fill(kind: str, store: Store, size: int) -> Filled:
-    """Fill an empty store."""
+
+def fill(kind: str, store: Store, size: int, enqueued: int | None = None) -> Filled:
+    """Fill an empty store; ``enqueued`` of the batches, if the rest comes by another way."""
     fence = lease_of(store)
     store.renew_session_execution_lease(fence, 1000 * HOUR)
-    for number in range(size):
+    for number in range(size if enqueued is None else enqueued):
         store.enqueue_queued_work(draft_of(source_key=f"k{number}"))
     for _ in range(PATH):
         store.enqueue_queued_work(draft_of(session_id="little"))
@@ -72,6 +77,7 @@ def _path_is_whole(_: Filled, result: Any) -> None:
 
 
 OPERATIONS: dict[str, Operation] = {
+    "commit": (Filled.commit, _nothing),
     "claim": (
         lambda filled: claim_of(filled.store, filled.fence),
         lambda filled, claim: filled.store.abandon_queued_work_claim(claim),
@@ -117,14 +123,21 @@ def filled_stores(stack: ExitStack, directory: Path, sizes: Sequence[int]) -> li
 def report(console: Console, directory: Path, sizes: Sequence[int] = SIZES, rounds: int = 5, calls: int = 40) -> None:
     """Print the section."""
     with ExitStack() as stack:
-        found = times(filled_stores(stack, directory, sizes), rounds, calls)
-    table = Table(box=SIMPLE_HEAD, title="Growth: microseconds per call by rows stored", title_justify="left", title_style="bold")
+        show(console, filled_stores(stack, directory, sizes), rounds, calls)
+
+
+def show(console: Console, stores: Sequence[Filled], rounds: int, calls: int) -> None:
+    """Measure these stores and print the table."""
+    found = times(stores, rounds, calls)
+    sizes, kinds = (list(dict.fromkeys(values)) for values in zip(*((one.size, one.kind) for one in stores), strict=True))
+    title = f"Growth of {' and '.join(kinds)}: microseconds per call by rows stored"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     table.add_column("")
     for size in sizes:
         table.add_column(f"{size:,}", justify="right")
     table.add_column(f"{sizes[-1]:,} to {sizes[0]:,}, median, quartiles", justify="right")
     worst = 0.0
-    for kind in ("memory", "sqlite"):
+    for kind in kinds:
         for name in OPERATIONS:
             rows = [found[kind, name, size] for size in sizes]
             growth = [large / small for large, small in zip(rows[-1], rows[0], strict=True)]

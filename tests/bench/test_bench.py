@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import io
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+from random import Random
 
+import psycopg
 import pytest
 from rich.console import Console
 
-from tests.bench import drivers, growth, sqlite, wire
+from leasehold.records import FullGraph
+from leasehold.store import VirtualClock
+from leasehold.stores.postgres import PostgresStore, connection_info
+from leasehold.stores.postgres_server import Server
+from tests.bench import drivers, growth, histories, sqlite, wire, writers
+from tests.bench import postgres as postgres_bench
 from tests.bench.measure import Aim, Spread, interleaved, ratios, show_rates, spread
+from tests.impl.stores.relay import Relay
+from tests.impl.stores.samples import lease_of, numbered_commit
 
 
 @pytest.fixture
@@ -83,6 +92,12 @@ def test_syncs(console: Console, tmp_path: Path) -> None:
     assert "1 a commit, with FULL; found 1, at most 1: holds" in printed(console)
 
 
+def test_writers(console: Console, tmp_path: Path) -> None:
+    writers.report(console, tmp_path, rounds=1, seconds=0.1)
+    assert printed(console).count("aim: ") == 3
+    assert writers.STOCK in printed(console)
+
+
 def test_growth(console: Console, tmp_path: Path) -> None:
     growth.report(console, tmp_path, sizes=(20, 40), rounds=1, calls=2)
     for name in growth.OPERATIONS:
@@ -95,3 +110,69 @@ def test_what_is_measured_for_growth_is_as_large_as_said(tmp_path: Path) -> None
         for filled in growth.filled_stores(stack, tmp_path, (20, 40)):
             assert len(filled.store.list_queued_work("root")) == filled.size
             assert filled.store.load_node(f"f{filled.size - growth.PATH - 1}") is not None
+
+
+def test_postgres_round_trips(console: Console, postgres: Server) -> None:
+    postgres_bench.report_trips(console, postgres)
+    assert "calls; found 1: holds" in printed(console)
+
+
+def test_postgres(console: Console, postgres: Server) -> None:
+    postgres_bench.report(console, postgres, rounds=2, share=0.01)
+    assert printed(console).count("aim: ") == 5 - len(postgres_bench.missing_peers())
+    assert printed(console).count("NOT MEASURED: pip install") == len(postgres_bench.missing_peers())
+
+
+def test_commits_by_hand_leave_the_same_rows_in_as_many_round_trips_as_said(postgres: Server) -> None:
+    tables = ("lane", "head", "node", "body", "usage", "stamp")
+    relay = Relay(postgres.conninfo)
+    found, trips = [], []
+    with ExitStack() as stack:
+        stack.callback(relay.close)
+        connection = stack.enter_context(psycopg.connect(connection_info(relay.conninfo), autocommit=True))
+        for write in (None, postgres_bench.by_one, postgres_bench.by_five):
+            store = stack.enter_context(closing(PostgresStore(postgres.conninfo, store=f"by hand {write}", clock=VirtualClock(1))))
+            fence = lease_of(store)
+            for number in range(1, 4):
+                commit = numbered_commit(number, fence)
+                before = relay.trips
+                if write is None:
+                    store.commit_runtime_state(commit)
+                else:
+                    write(connection, postgres_bench.values_of(commit, store._at.store_id, number))
+            trips.append(relay.trips - before)
+            assert store.load_session(FullGraph()) is not None
+            rows = []
+            for table in tables:
+                columns = f"SELECT to_jsonb(t) - 'store_id' - 'lease_token' FROM leasehold.{table} AS t"
+                cursor = connection.execute(f"{columns} WHERE store_id = {store._at.store_id}")
+                rows.append(sorted(map(str, cursor.fetchall())))
+            found.append(rows)
+    assert found[1] == found[0]
+    assert found[2] == found[0]
+    assert trips == [0, 1, 5]
+
+
+def test_growth_of_postgres(console: Console, postgres: Server) -> None:
+    postgres_bench.report_growth(console, postgres, sizes=(20, 120), rounds=1, calls=2)
+    for name in growth.OPERATIONS:
+        assert f"postgres: {name}" in printed(console)
+    with ExitStack() as stack:
+        filled = postgres_bench.filled_store(stack, postgres, 130)
+        assert [batch.source_key for batch in filled.store.list_queued_work("root")] == [f"k{number}" for number in range(130)]
+
+
+def test_histories(console: Console) -> None:
+    histories.report(console, rounds=1, size=12)
+    for name in (histories.OURS, histories.PLAIN):
+        assert printed(console).count(name) >= len(histories.SHARES)
+    assert histories.PORCUPINE in printed(console) or "PORCUPINE NOT MEASURED" in printed(console)
+
+
+def test_drawn_histories_are_right_and_spoiled_ones_not_all() -> None:
+    random = Random(1)
+    right = [histories.drawn(random, 10) for _ in range(30)]
+    assert all(histories.plain(one, histories.LIMIT) for one in right)
+    wrong = [histories.plain(histories.spoiled(random, one), histories.LIMIT) for one in right]
+    assert 5 < wrong.count(False) < 30
+    assert histories.plain(right[0], 3) is None

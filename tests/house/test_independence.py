@@ -53,6 +53,9 @@ FILE_LINES = 300
 FUNCTION_LINES = 40
 TABLES = frozenset({"leasehold_model.machine.step"})  # one case per command, which the formatter writes on two lines
 MODEL_LINES = 2500
+ALGORITHMS = frozenset({"leasehold_model.history", "leasehold_model.linearize", "leasehold_model.register"})
+"""What works over any specification, and says nothing of the contract: counted apart."""
+ALGORITHM_LINES = 600
 
 
 def read(root: Path) -> dict[str, str]:
@@ -137,6 +140,12 @@ def long_whole(sources: Mapping[str, str], limit: int = MODEL_LINES) -> list[str
     """All sources together have ``limit`` lines or more."""
     lines = sum(len(text.splitlines()) for text in sources.values())
     return [f"{lines} lines in all, under {limit} allowed"] if lines >= limit else []
+
+
+def parted(sources: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The contract's model, and the algorithms over it."""
+    rules = {name: text for name, text in sources.items() if name not in ALGORITHMS}
+    return rules, {name: text for name, text in sources.items() if name in ALGORITHMS}
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +233,9 @@ def test_twin_a_pure_model_is_not_accused() -> None:
 
 
 def test_model_is_small(model: dict[str, str]) -> None:
-    assert [*long_files(model), *long_functions(model), *long_whole(model)] == []
+    rules, algorithms = parted(model)
+    assert [*long_files(model), *long_functions(model), *long_whole(rules), *long_whole(algorithms, ALGORITHM_LINES)] == []
+    assert set(algorithms) == ALGORITHMS
 
 
 @pytest.mark.parametrize(("lines", "complaints"), [(299, 0), (300, 1)])

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
+import jsonschema_rs
 import pytest
 
 from leasehold.case import (
     COMMANDS,
     Case,
     CaseError,
+    Turns,
     as_pytest,
     case_of,
     from_json,
@@ -24,16 +26,25 @@ from leasehold.case import (
     save,
     to_json,
 )
-from leasehold.oracle.check import Options, RaceFinding, check
+from leasehold.oracle.check import Options, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
+from leasehold.oracle.fitting import fit, fitted
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.run import START, Reopen, Step
+from leasehold.store import Capabilities
 from leasehold.stores.memory import MemoryStore
+from leasehold.targets import open_target
+from leasehold.testing import replay_case as replay_by_hand
 from leasehold_model.ids import Millis, Name, OwnerId, SessionId
 from leasehold_model.lease import TryClaimLease
-from leasehold_model.machine import Command
+from leasehold_model.machine import RECOMMENDED, Command
 from leasehold_model.policy import POINTS, SEED, choose
-from tests.impl.wrong import LiesAboutItsTier, RefusesAndExtends, Resets, TwoOwners
+from tests.impl.found import NAMES, forgotten, half_done, named, raced
+from tests.impl.wrong import HERE, KILLABLE, LiesAboutItsTier, RefusesAndExtends, Resets, TwoOwners, Unlocked
+from tools.case_schema import case_schema
+
+SCHEMA = jsonschema_rs.validator_for(case_schema())
 
 
 def sample(kind: Any, number: int = 3) -> Any:
@@ -161,8 +172,161 @@ def test_a_finding_without_a_run_is_looked_for_again() -> None:
     contract, _ = prepare(door(MemoryStore))
     assert replay(case, door(LiesAboutItsTier), contract).verdict == "violates"
     assert replay(case, door(MemoryStore), contract).verdict == "conforms"
-    race = attrs.evolve(case, requirement="LEASE-8", kind="race")
-    assert replay(race, door(MemoryStore), contract).verdict == "conforms"
+
+
+# -- races ------------------------------------------------------------------------------------------------------------------------
+
+
+def a_race(name: str = NAMES[0]) -> Case:
+    finding = raced(name)
+    return case_of(finding, HERE + "Unlocked", Unlocked.capabilities, RECOMMENDED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_race_survives(name: str, tmp_path: Path) -> None:
+    case = a_race(name)
+    path = save(case, tmp_path)
+    again = load(path)
+    assert again == case
+    assert to_json(again) == to_json(case)
+    assert SCHEMA.is_valid(json.loads(path.read_text()))
+    assert again.race is not None
+    assert again.race.clients == named(name).clients
+    assert again.steps == named(name).before
+    assert len(again.race.calls) == raced(name).commands
+    shown = {str(one["call"]): one for one in again.race.calls}
+    assert [one["refused"] is not None for one in shown.values()].count(True) == len(raced(name).refused)
+    assert sorted(one["explained"] for one in shown.values() if one["explained"]) == list(range(1, len(raced(name).explained) + 1))
+    assert as_pytest(again, path).count(f'replay_case("{path}", Unlocked)') == 1
+
+
+def test_every_race_has_a_file_of_its_own(tmp_path: Path) -> None:
+    case = a_race()
+    assert case.race is not None
+    others = [
+        attrs.evolve(case, race=attrs.evolve(case.race, turns=Turns(order=(0, 1, 2), changes=(99,)))),
+        attrs.evolve(case, race=attrs.evolve(case.race, clients=case.race.clients[:2], turns=None)),
+        attrs.evolve(case, steps=grants(1)),
+        attrs.evolve(case, steps=(attrs.evolve(grants(1)[0], kill=3),)),
+        attrs.evolve(case, steps=(attrs.evolve(grants(1)[0], kill=4),)),
+    ]
+    assert len({save(one, tmp_path) for one in (case, *others)}) == 1 + len(others)
+    assert save(case, tmp_path) == save(attrs.evolve(case, message="told otherwise"), tmp_path)
+
+
+def test_a_race_is_run_again_and_judged_anew() -> None:
+    case = from_json(to_json(a_race()))
+    again = replay(case, door(Unlocked), RECOMMENDED)
+    assert (again.verdict, again.changed) == ("violates", False)
+    assert isinstance(again.finding, RaceFinding)
+    assert again.finding.calls
+    assert replay(case, door(MemoryStore), RECOMMENDED).verdict == "conforms"
+    with pytest.raises(AssertionError, match="No order of these 2 calls of 2 clients at once"):
+        replay_case(to_json(case), door(Unlocked))
+
+
+@pytest.mark.parametrize("turns", [None, Turns(order=(2, 1, 0), changes=(1,)), Turns(order=(0, 1, 2), changes=(10_000,))])
+def test_a_race_is_found_again_though_the_code_has_moved(turns: Turns | None) -> None:
+    case = a_race()
+    assert case.race is not None
+    moved = attrs.evolve(case, race=attrs.evolve(case.race, turns=turns))
+    assert replay(moved, door(Unlocked), RECOMMENDED).verdict == "violates"
+
+
+def test_a_race_of_an_older_release_has_no_calls() -> None:
+    old = from_json(damaged(kind="race", requirement="LEASE-8", steps=[]))
+    assert old.race is None
+    again = replay(old, door(Unlocked), RECOMMENDED)
+    assert (again.verdict, again.changed) == ("violates", False)
+    assert replay(old, door(MemoryStore), RECOMMENDED).verdict == "conforms"
+
+
+class OneAtATime(MemoryStore):
+    capabilities = Capabilities(handles=8)
+
+
+class OnlyLeases(MemoryStore):
+    capabilities = Capabilities(handles=8, concurrent=True, ops=frozenset({"try_claim_session_execution_lease"}))
+
+
+@pytest.mark.parametrize(
+    ("store", "name", "why"),
+    [
+        (OneAtATime, NAMES[0], "does not declare several handles and concurrent calls"),
+        (OnlyLeases, NAMES[1], "it takes commit_runtime_state, load_session, which the store does not offer"),
+    ],
+)
+def test_a_race_that_cannot_be_run_says_nothing(store: type[MemoryStore], name: str, why: str) -> None:
+    again = replay(a_race(name), door(store), RECOMMENDED)
+    assert again.verdict == "inconclusive"
+    assert why in again.because
+
+
+def test_a_store_that_is_wrong_before_the_race_is_found_out() -> None:
+    class Forgets(MemoryStore):
+        capabilities = Capabilities(handles=8, concurrent=True)
+
+        def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Any:
+            super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+    again = replay(a_race(NAMES[1]), door(Forgets), RECOMMENDED)
+    assert again.verdict == "violates"
+    assert isinstance(again.finding, Finding)
+    assert again.finding.requirement == "LEASE-1"
+
+
+# -- kills ------------------------------------------------------------------------------------------------------------------------
+
+
+def a_kill(finding: Finding, factory: str) -> Case:
+    return case_of(finding, HERE + factory, KILLABLE, RECOMMENDED)
+
+
+@pytest.mark.parametrize(("found_", "factory"), [(half_done, "usage_later"), (forgotten, "meta_in_memory")])
+def test_a_kill_is_saved_and_done_again(found_: Callable[[], Finding], factory: str, tmp_path: Path) -> None:
+    finding = found_()
+    case = a_kill(finding, factory)
+    path = save(case, tmp_path)
+    again = load(path)
+    assert again == case
+    assert again.killed
+    assert not again.lost, "the answer was lost by the kill, and that comes again"
+    assert SCHEMA.is_valid(json.loads(path.read_text()))
+    assert any("the store's process was killed" in str(one.get("fault")) for one in again.shown)
+    text = as_pytest(again, path)
+    compile(text, "pasted", "exec")
+    assert f'replay_case("{path}", "{HERE}{factory}")' in text
+    with pytest.raises(AssertionError, match="LAW-10"):
+        replay_by_hand(path, HERE + factory)
+
+
+def test_a_store_that_survives_the_kill_conforms() -> None:
+    with open_target("sqlite") as opened:
+        assert replay(a_kill(forgotten(), "meta_in_memory"), opened, RECOMMENDED).verdict == "conforms"
+
+
+def test_a_kill_that_cannot_be_done_says_nothing() -> None:
+    again = replay(a_kill(half_done(), "usage_later"), door(MemoryStore), RECOMMENDED)
+    assert again.verdict == "inconclusive"
+    assert "killed nothing: only a target that is named can be opened by another process" in again.because
+
+
+def test_a_kill_is_stripped_where_nothing_can_be_killed() -> None:
+    one = attrs.evolve(grants(1)[0], kill=7)
+    assert fit(one, START, KILLABLE) == (one, "")
+    assert fit(one, START, KILLABLE, "no process") == (attrs.evolve(one, kill=0), "killed nothing: no process")
+    assert [step.kill for step in fitted((one, one), KILLABLE)] == [0, 0]
+
+
+def test_a_power_loss_is_looked_for_again(tmp_path: Path) -> None:
+    case = case_of(RaceFinding("LAW-10", "after a power loss"), "sqlite", KILLABLE, RECOMMENDED)
+    assert (case.kind, case.steps) == ("power", ())
+    case = load(save(case, tmp_path))
+    again = replay(case, door(MemoryStore), RECOMMENDED)
+    assert again.verdict == "inconclusive"
+    assert "only our SQLite store is put through that" in again.because
+    with open_target("sqlite") as opened:
+        assert replay(case, opened, RECOMMENDED).verdict == "conforms"
 
 
 # -- as a test --------------------------------------------------------------------------------------------------------------------
@@ -195,6 +359,7 @@ def damaged(**changes: Any) -> dict[str, Any]:
     return {name: member for name, member in value.items() if member is not ...}
 
 
+CLIENTS = [[{"type": "LoadNode", "node": 1}], [{"type": "LoadNode", "node": 1}]]
 STEP = {"at": 1, "handle": 0, "command": {"type": "LoadNode", "node": 1}}
 
 
@@ -206,7 +371,18 @@ STEP = {"at": 1, "handle": 0, "command": {"type": "LoadNode", "node": 1}}
         (damaged(format=2), "format: 2 cannot be read"),
         (damaged(requirement=...), "requirement: this member is required"),
         (damaged(requirement=3), "requirement: a value of type str"),
-        (damaged(kind="dream"), "kind: one of run, race, tier"),
+        (damaged(kind="dream"), "kind: one of run, race, tier, power"),
+        (damaged(race=1), "race: an object"),
+        (damaged(race={"name": "x"}), "race.clients: this member is required"),
+        (damaged(race={"name": "x", "clients": []}), "race.clients: an array of arrays of commands"),
+        (damaged(race={"clients": CLIENTS}), "race.name: this member is required"),
+        (damaged(race={"name": "x", "clients": [[{"type": "Sing"}]]}), "race.clients[0][0].type: unknown command 'Sing'"),
+        (damaged(race={"name": "x", "clients": CLIENTS, "schedule": 1}), "race.schedule: an object"),
+        (
+            damaged(race={"name": "x", "clients": CLIENTS, "schedule": {"order": [0, 0], "changes": [], "fine": False}}),
+            "race.schedule.order: each of the clients 0 to 1",
+        ),
+        (damaged(steps=[{**STEP, "kill": "now"}]), "steps[0].kill: a value of type int"),
         (damaged(manifest="full"), "manifest: persistent or noop"),
         (damaged(steps={}), "steps: a value of type list"),
         (damaged(policies=[]), "policies: an object"),

@@ -48,8 +48,8 @@ def check(target: str, cases: Path, *words: object) -> Result:
         (["check"], "Missing argument 'TARGET'"),
         (["check", "memroy"], "Did you mean 'memory'?"),
         (["check", "sqlite:"], "unknown target"),
-        (["check", "postgres"], "not built yet"),
-        (["check", "postgres:dbname=x"], "not built yet"),
+        (["check", "postgres:"], "unknown target"),
+        (["check", "postgres:nonsense"], "It is written as postgresql://user@host/database"),
         (["check", "cmd:"], "names no command"),
         (["check", "sqlite:/no/such/directory/store.db"], "there is no directory /no/such/directory"),
         (["check", f"sqlite:{__file__}"], "never touches a file of yours"),
@@ -161,7 +161,7 @@ def test_targets_are_imported_from_the_current_directory(tmp_path: Path, monkeyp
         ("TwoOwners", "LEASE-3", 2),
         ("RefusesAndExtends", "LAW-1", 4),
         ("Hangs", "LAW-13", 1),
-        ("HangsInTheRace", "LAW-13", 2),
+        ("HangsInTheRace", "LAW-13", 3),
         ("Throws", "LAW-15", 1),
         ("LiesAboutItsTier", "TIER-1", 0),
     ],
@@ -357,6 +357,10 @@ SHAPE: dict[str, Shape] = {
     "seconds": float,
     "operations": int,
     "runs": int,
+    "histories": int,
+    "undecided": int,
+    "kills": int,
+    "power_losses": int,
     "violations": [
         {"requirement": str, "also": [str], "case": (str, type(None)), "commands": int, "concurrent": bool, "message": str}
     ],
@@ -395,7 +399,7 @@ def mismatches(value: Any, shape: Shape, path: str = "report") -> list[str]:
 
 def test_twin_a_wrong_shape_is_noticed() -> None:
     right: dict[str, Any] = {
-        **dict.fromkeys(("format", "seed", "operations", "runs"), 1),
+        **dict.fromkeys(("format", "seed", "operations", "runs", "histories", "undecided", "kills", "power_losses"), 1),
         "leasehold": "x",
         "target": {},
         "verdict": "broken",

@@ -29,10 +29,12 @@ from leasehold.deviations import (
     seen,
     settle,
 )
-from leasehold.oracle.check import Options, RaceFinding, Report, check
+from leasehold.oracle.check import Options, Report, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import NotChecked
 from leasehold.oracle.python_door import Factory, PythonDoor
 from leasehold.stores.memory import MemoryStore
+from tests.impl.found import NAMES, forgotten, raced
 from tests.impl.wrong import HERE, LiesAboutItsTier, RefusesAndExtends, Resets, Throws, TwoOwners
 
 TWO_OWNERS = "try_claim: null is due, the store gave a Lease"
@@ -123,6 +125,20 @@ def test_a_message_does_not_depend_on_the_seed(store: Factory, rule: str, messag
 def test_numbers_are_no_part_of_a_message() -> None:
     assert kind(RaceFinding("LEASE-8", "2 were granted in 0.5 s")) == kind(RaceFinding("LEASE-8", "0 were granted in 3 s"))
     assert kind(RaceFinding("LEASE-8", "2 were granted")) != kind(RaceFinding("LEASE-8", "2 were refused"))
+
+
+def test_a_race_and_a_kill_are_told_without_what_differs_from_seed_to_seed() -> None:
+    races = [raced(name) for name in NAMES[:2]]
+    assert {kind(one) for one in races} == {"clients at once: no order explains their answers"}
+    hung = RaceFinding("LAW-13", "two ask: not every client was answered within 5 s", race=races[0].race)
+    assert kind(hung) == "clients at once: not every one is answered in time"
+    assert kind(forgotten()) == "after a kill, load_meta: success is due, the store gave null"
+
+
+@pytest.mark.parametrize(("undecided", "verdict"), [(0, "conforms"), (1, "conforms"), (2, "inconclusive")])
+def test_too_many_undecided_histories_are_not_green(broken: Report, undecided: int, verdict: str) -> None:
+    tally = evolve(broken.tally, histories=100, undecided=undecided)
+    assert settle(explained(broken), evolve(broken, tally=tally)).report.verdict == verdict
 
 
 # -- a check in the light of a register --------------------------------------------------------------------------------------------

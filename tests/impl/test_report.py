@@ -13,15 +13,17 @@ import pytest
 from attrs import evolve
 
 from leasehold.case import Replayed, case_of
-from leasehold.oracle.check import Options, RaceFinding, Report, check
+from leasehold.oracle.check import Options, Report, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import NotChecked
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.probe import Probed
+from leasehold.oracle.provoke import Tally
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.report.json import Violation
 from leasehold.report.progress import Progress
 from leasehold.report.story import tell
-from leasehold.report.text import Asked, printer, replayed_text, show, show_broken, weaknesses
+from leasehold.report.text import Asked, printer, replayed_text, show, show_broken, survived, weaknesses
 from leasehold.report.words import Words, middle
 from leasehold_model.policy import POINTS
 from leasehold_model.requirements import STATEMENTS
@@ -137,6 +139,25 @@ def test_a_store_that_conforms(two_owners: Report) -> None:
     report = text(evolve(two_owners, findings=(), verdict="conforms"))
     assert report.splitlines()[0].strip() == "CONFORMS   python:tests.impl.wrong:TwoOwners kept every rule that was checked"
     assert "All 26 are the recommended ones." in report
+
+
+@pytest.mark.parametrize(
+    ("done", "told"),
+    [
+        (Tally(), ""),
+        (Tally(histories=1204), "1,204 histories of clients at once, none undecided"),
+        (
+            Tally(histories=1, undecided=1, silent=3, kills=1, power_losses=1),
+            "1 history of clients at once, 1 undecided, 3 on which the contract is silent; 1 kill; 1 power loss",
+        ),
+        (Tally(kills=312, power_losses=96), "312 kills; 96 power losses"),
+        (Tally(kills=2, servers=1, connections=40), "2 kills; 1 kill of the database server; 40 lost connections"),
+    ],
+)
+def test_what_was_survived_is_on_the_first_screen(two_owners: Report, done: Tally, told: str) -> None:
+    assert survived(done) == told
+    lines = text(evolve(two_owners, tally=done), 120).splitlines()
+    assert (lines[2] == told) if told else ("rules tested" in lines[2])
 
 
 def test_what_was_never_reached(two_owners: Report) -> None:

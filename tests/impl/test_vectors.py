@@ -243,7 +243,7 @@ import sys
 from leasehold.wire.server import Server
 from tests.liars.liars import LIARS, Liar
 factory = next(one for one in LIARS if one.name == "grants-too-early").factory()
-Server("liar", lambda session_id, clock: factory(clock)).serve(sys.stdin, sys.stdout)
+Server("liar", lambda label, session_id, clock: factory(clock)).serve(sys.stdin, sys.stdout)
 """
 
 

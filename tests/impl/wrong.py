@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import evolve
 
-from leasehold.records import Batch, BatchDraft, Claim, Fence, GcReport, Lease, VacuumReport
+from leasehold.records import (
+    Batch,
+    BatchDraft,
+    Claim,
+    Commit,
+    CommitResult,
+    Fence,
+    FullGraph,
+    GcReport,
+    Lease,
+    SessionMeta,
+    VacuumReport,
+)
 from leasehold.store import Capabilities, Clock, SessionExecutionLeaseExpired
 from leasehold.stores.memory import MemoryStore
+from leasehold.stores.sqlite import SqliteStore
 
 HERE = "python:tests.impl.wrong:"
 """What stands before a name here to make it a target."""
@@ -94,10 +109,17 @@ class HangsAtOnce(MemoryStore):
 class HangsInTheRace(MemoryStore):
     """LAW-13: two calls at once never end."""
 
+    free = threading.Lock()
+
     def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
-        if session_id.startswith("race"):
+        alone = self.free.acquire(blocking=False)
+        if not alone:
             time.sleep(20)
-        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+        try:
+            return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+        finally:
+            if alone:
+                self.free.release()
 
 
 class Throws(MemoryStore):
@@ -174,6 +196,58 @@ def announced(clock: Clock) -> MemoryStore:
     if next(_OPENED) == 60:
         Path(os.environ["ANNOUNCE"]).touch()
     return MemoryStore(clock)
+
+
+class Unlocked(MemoryStore):
+    """LEASE-8, LAW-12 and others: right for one client, but its lock locks nothing."""
+
+    def __init__(self, clock: Clock | None = None, *, shared: Any = None) -> None:
+        super().__init__(clock, shared=shared)
+        self._lock: Any = contextlib.nullcontext()
+
+
+KILLABLE = Capabilities(tier="durable", handles=8, reopen=True, concurrent=True, kill=True)
+
+
+class UsageLater(SqliteStore):
+    """LAW-10: a commit's usage is written by a second transaction, and a kill comes between."""
+
+    capabilities = KILLABLE
+
+    def commit_runtime_state(self, commit: Commit) -> CommitResult:
+        before = self.load_session(FullGraph())
+        result = super().commit_runtime_state(evolve(commit, usage_deltas=()))
+        if result.head_revision > (before.head_revision if before is not None else 0):
+            with self._write as db:
+                self._add_usage(db, commit.usage_deltas)
+        return result
+
+
+def usage_later(clock: Clock) -> UsageLater:
+    """That store, at the place that the check gives it."""
+    return UsageLater(_placed(), clock=clock)
+
+
+class MetaInMemory(SqliteStore):
+    """LAW-10: the session's metadata is acknowledged, and only this process has it."""
+
+    capabilities = KILLABLE
+    _metas: ClassVar[dict[Any, SessionMeta]] = {}
+
+    def save_session_meta(self, meta: SessionMeta) -> None:
+        self._metas[self._path] = meta
+
+    def load_session_meta(self) -> SessionMeta | None:
+        return self._metas.get(self._path)
+
+
+def meta_in_memory(clock: Clock) -> MetaInMemory:
+    """Likewise."""
+    return MetaInMemory(_placed(), clock=clock)
+
+
+def _placed() -> Path:
+    return Path(os.environ["LEASEHOLD_DATA"]) / "store.db"
 
 
 NOT_A_FACTORY = 7

@@ -9,9 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from statistics import median
 
-from tests.liars.catching import Outcome, run
-from tests.liars.liars import LIARS, Liar
-from tests.liars.oddities import ODDITIES, Oddity
+from tests.liars.catching import EVERY, EVERY_ODDITY, Outcome, run
+from tests.liars.liars import Liar
+from tests.liars.oddities import Oddity
 
 SOON = 5.0
 """Seconds within which nearly every liar has to be caught."""
@@ -26,14 +26,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds each (3)")
     parser.add_argument("--first-seed", type=int, default=1, help="the first of them (1)")
     parser.add_argument("--names", nargs="*", default=[], help="only these")
+    parser.add_argument("--needs", choices=("nothing", "race", "kill", "lost"), help="only liars that need this to be caught")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of one check of a liar (20)")
     parser.add_argument("--odd-budget", type=float, default=5.0, help="seconds of one check of an oddity (5)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
     parser.add_argument("--tell", action="store_true", help="show what was found")
     parser.add_argument("--wire", action="store_true", help="each store is an adapter program")
     options = parser.parse_args(arguments)
-    liars = [liar for liar in LIARS if not options.names or liar.name in options.names]
-    oddities = [one for one in ODDITIES if not options.names or one.name in options.names]
+    liars = [liar for liar in EVERY if not options.names or liar.name in options.names]
+    if options.needs:
+        liars = [liar for liar in liars if (liar.needs or "nothing") == options.needs]
+    oddities = [one for one in EVERY_ODDITY if not options.needs and (not options.names or one.name in options.names)]
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     tasks = [(liar.name, seed, options.budget, options.wire) for liar in liars for seed in seeds]
     tasks += [(one.name, seed, options.odd_budget, options.wire) for one in oddities for seed in seeds]

@@ -16,7 +16,11 @@ from tests.liars.patching import Factory, File, Patch, patched
 
 @frozen
 class Liar:
-    """A wrong store. Without patches it is a wrapper."""
+    """A wrong store. Without patches it is a wrapper.
+
+    ``needs``: what it takes to show that it is wrong, beside calls one after the other. ``target``: its name on a command line, for
+    stores that another process has to open.
+    """
 
     name: str
     why: str
@@ -24,6 +28,8 @@ class Liar:
     store: Literal["memory", "sqlite"]
     patches: tuple[Patch, ...] = ()
     wrapper: Any = field(default=None, repr=False)
+    needs: Literal["", "race", "kill", "lost"] = ""
+    target: str = ""
 
     def factory(self) -> Factory:
         """Opens such stores."""
@@ -1056,7 +1062,7 @@ WRAPPERS = (
     wrapped(
         "leases-of-a-handle",
         "a handle that never claimed a lane believes that it is free",
-        "LAW-2 LEASE-3 LEASE-8",
+        "LAW-2 LEASE-2 LEASE-3 LEASE-8",
         "memory",
         wrappers.LeasesOfAHandle,
     ),

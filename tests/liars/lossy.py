@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from attrs import evolve
 
 from leasehold.records import Unchanged
-from leasehold.store import OPERATIONS, Indeterminate, Refusal
+from leasehold.store import OPERATIONS, Contended, Indeterminate, Refusal
 from leasehold.stores.memory import MemoryStore
 from leasehold.stores.sqlite import SqliteStore
 from tests.liars.patching import Factory, in_a_folder
@@ -128,6 +128,81 @@ class BurntLoss(Loss):
                 for batch in claim.batches:
                     store.abandon_queued_work_claim(claim)
                     store.cancel_queued_work_batch(batch.session_id, batch.batch_id)
+
+
+class LateTwiceLoss(Loss):
+    """What lies between client and store resends a call whose answer was lost, although the first has taken effect."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        self.quietly(do)
+        if op in {"enqueue_queued_work", "commit_runtime_state"}:
+            self.late.append(do)
+
+
+class ResentLoss(Loss):
+    """The answer is lost on the way, so the store's own client sends the call once more, and tells of the second one's answer."""
+
+    def call(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> Any:
+        if not self.inside and op == "enqueue_queued_work" and self.rng.random() < self.rate:
+            self.inside = True
+            self.quietly(do)
+            self.inside = False
+        return do()
+
+
+class RefusedLoss(Loss):
+    """The answer is lost on the way, and the caller is told that nothing happened."""
+
+    def call(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> Any:
+        value = do()
+        if not self.inside and op == "enqueue_queued_work" and self.rng.random() < self.rate:
+            raise Contended("timed out")
+        return value
+
+
+class HalfClaimLoss(Loss):
+    """A claim that ran out of time has taken the first of its batches, but none of the others."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op == "claim_ready_queued_work":
+            self.quietly(lambda: store.claim_ready_queued_work(*args[:-1], min(1, args[-1])))
+
+
+class OnlyReleasedLoss(Loss):
+    """Of a commit that ran out of time only the release of the lane took place."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op == "commit_runtime_state" and args[0].release_session_execution_lease is not None:
+            self.quietly(lambda: store.release_session_execution_lease(args[0].release_session_execution_lease))
+
+
+class UncheckedLoss(Loss):
+    """A cancellation that came late takes the batch away, whoever has claimed it by then."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op != "cancel_queued_work_batch":
+            super().lose(store, op, args, do)
+            return
+
+        def late() -> None:
+            queue = store._state.queues.get(args[0])
+            entry = None if queue is None else queue.entries.get(args[1])
+            if queue is not None and entry is not None:
+                queue.remove(entry)
+
+        self.late.append(late)
+
+
+class RevivingLoss(Loss):
+    """A renewal that came late gives the lane back to who had it when it was sent."""
+
+    def lose(self, store: Any, op: str, args: tuple[Any, ...], do: Do) -> None:
+        if op != "renew_session_execution_lease":
+            super().lose(store, op, args, do)
+            return
+        lease = store._held_lease(args[0])
+        if lease is not None:
+            self.late.append(lambda: store._set_expiry(lease, store._clock.now_ms() + args[1]))
 
 
 def lossy(kind: type[Loss] = Loss, rate: float = RATE) -> Factory:

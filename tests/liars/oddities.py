@@ -21,12 +21,13 @@ from tests.liars.plain import PlainStore
 
 @frozen
 class Oddity:
-    """A right store. ``slow``: so slow that a short check says nothing."""
+    """A right store. ``slow``: so slow that a short check says nothing. ``target``: its name, if another process has to open it."""
 
     name: str
     why: str
     factory: Callable[..., Any]
     slow: bool = False
+    target: str = ""
 
 
 OTHERWISE = Policies(

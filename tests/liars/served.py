@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from tests.liars.liars import LIARS
-from tests.liars.oddities import ODDITIES
+from tests.liars.catching import EVERY, EVERY_ODDITY
 from tests.liars.patching import Factory
 
 
 def __getattr__(name: str) -> Factory:
-    for one in LIARS:
+    for one in EVERY:
         if one.name.replace("-", "_") == name:
             return one.factory()
-    for other in ODDITIES:
+    for other in EVERY_ODDITY:
         if other.name.replace("-", "_") == name:
             return other.factory
     raise AttributeError(name)

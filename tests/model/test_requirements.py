@@ -42,6 +42,7 @@ ELSEWHERE = {
 """Requirements that no line of the model decides, with the reason."""
 
 COMPUTED = {
+    "liars/test_interrupted.py: *one.rules": "each is marked with the rules it breaks, and is caught by one of these rules",
     "liars/test_liars.py: *liar.rules": "each liar is marked with the rules it breaks, and is caught by one of these rules",
 }
 """Markers that are no literals, with the reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ import pytest
 from leasehold.records import Tier
 from leasehold.store import SystemClock
 from leasehold.stores.memory import MemoryStore
+from leasehold.stores.postgres import PostgresStore
 from leasehold.stores.sqlite import SqliteStore
+from tests.impl.stores.faces import Awaited
 from tests.seed.scenarios import MakeReopenable, Reopenable
 
-TIERS: dict[str, Tier] = {"memory": "inline", "sqlite": "durable"}
+TIERS: dict[str, Tier] = {"memory": "inline", "sqlite": "durable", "postgres": "durable", "postgres by asyncio": "durable"}
+
+_labels = count(1)
 
 
 @pytest.fixture(params=sorted(TIERS))
@@ -30,15 +35,25 @@ def tier(kind: str) -> Tier:
 
 
 @pytest.fixture
-def make_store(kind: str, tmp_path: Path) -> Iterator[MakeReopenable]:
+def make_store(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeReopenable]:
     """Fresh, empty stores of that kind, closed at the end."""
-    yield from opening(make_memory if kind == "memory" else lambda: make_sqlite(tmp_path))
+    yield from opening(maker(kind, tmp_path, request))
 
 
-@pytest.fixture
-def make_durable_store(tmp_path: Path) -> Iterator[MakeReopenable]:
+@pytest.fixture(params=sorted(kind for kind, tier in TIERS.items() if tier == "durable"))
+def make_durable_store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeReopenable]:
     """Fresh, empty stores that outlive their handles, closed at the end."""
-    yield from opening(lambda: make_sqlite(tmp_path))
+    yield from opening(maker(str(request.param), tmp_path, request))
+
+
+def maker(kind: str, folder: Path, request: pytest.FixtureRequest) -> MakeReopenable:
+    if kind == "memory":
+        return make_memory
+    if kind == "sqlite":
+        return lambda: make_sqlite(folder)
+    conninfo = request.getfixturevalue("postgres").conninfo
+    face = PostgresStore if kind == "postgres" else Awaited
+    return lambda: face(conninfo, store=f"seed-{next(_labels)}")  # and no clock: the database's own
 
 
 def opening(make: Callable[[], Reopenable]) -> Iterator[MakeReopenable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 from attrs import field, frozen
@@ -108,4 +109,61 @@ class Door(Protocol):
 
     def close(self) -> None:
         """Drop the store and whatever holds it."""
+        ...
+
+    not_killed: str
+    """Why the process that holds the store cannot be killed; empty: it can."""
+
+    def crashing(self) -> Crashing | None:
+        """A door to such stores whose process can be killed; perhaps this one."""
+        ...
+
+
+AFTER = -1
+"""Instead of a point: the process is killed right after the call was answered."""
+
+SERVER, CONNECTION = 1_000_000, 2_000_000
+"""Instead of a point, negative and less so many microseconds after the call was sent: the database server is killed and started
+again, or the connections to it are ended; the process lives.
+"""
+
+
+def fault(kill: int, unit: str) -> str:
+    """What happened to a call, in words. ``unit``: what a point is."""
+    if kill == 0:
+        return ""
+    if kill == AFTER:
+        return "the store's process was killed right after the answer, and started again"
+    if kill > 0:
+        what, _, of = (unit or "point of the call").partition(" ")
+        return f"the store's process was killed {'before' if what == 'line' else 'at'} {what} {kill} {of}, and started again"
+    if -kill >= CONNECTION:
+        return f"the store's connections were ended {-kill - CONNECTION} microseconds after the call was sent"
+    return f"the database server was killed {-kill - SERVER} microseconds after the call was sent, and started again"
+
+
+class Crashing(Door, Protocol):
+    """A door whose store's process can be killed in the middle of a call."""
+
+    points: int
+    """How many points the last call had that was not killed at one."""
+
+    marks: list[int]
+    """At which of them data had just been written, so far as that can be told."""
+
+    unit: str
+    """What a point is."""
+
+    faults: Mapping[int, Callable[[], None]]
+    """What else can be made to fail: `SERVER`, `CONNECTION`."""
+
+    def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
+        """Make a call and kill the process at this point of it, or `AFTER`; then start it and open the store again.
+
+        The answer, if it came before the process ended; else `Unknown`.
+        """
+        ...
+
+    def shut(self) -> None:
+        """End whatever runs."""
         ...

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import secrets
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,12 +12,17 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, Hung, Ok, OutOfTime, Skip, Unknown
+from leasehold.crash.power import unavailable
+from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, Hung, Ok, OutOfTime
+from leasehold.oracle.concurrent import RaceFinding, Threads
 from leasehold.oracle.coverage import Coverage, NotChecked, limits, missing_operations, offered
+from leasehold.oracle.crashes import Crashes
 from leasehold.oracle.drive import seeded, walk
 from leasehold.oracle.findings import Finding, investigate
 from leasehold.oracle.fitting import fitted
+from leasehold.oracle.outages import Outages
 from leasehold.oracle.probe import Probed, probe
+from leasehold.oracle.provoke import Provoker, Tally
 from leasehold.oracle.rejudge import contract_that_explains, open_points
 from leasehold.oracle.run import START, Failure, Run, execute
 from leasehold.oracle.tour import tour
@@ -36,14 +39,23 @@ TOUR = 8 * len(FOCI)
 LINGER = 3.0
 """Seconds that a check goes on looking for other broken rules after it last found one."""
 
-RACE_DEADLINE = 5.0
-"""Seconds that two calls at once may take at least: one may have to wait for the other's lock."""
-
 CORPUS_SHARE = 0.1
 """How much of the budget the regression cases may take before the tour."""
 
-RACES = 25
-"""How often two handles are sent for a never-claimed lane at once (LEASE-8)."""
+PROCESSES = 15.0
+"""The least budget in seconds with which clients are in processes of their own, too."""
+
+LEAST = 20
+"""Histories that are looked at even if time is short."""
+
+UNDECIDED = 0.01
+"""The share of histories that may stay undecided before the check is called inconclusive."""
+
+TOURED = 0.35
+"""Share of the budget after which the tour's drawn runs give way to what is left to do: on slow stores only."""
+
+AT_ONCE, KILLED, POWER = 0.3, 0.2, 0.05
+"""Shares of the budget for clients at once, for kills, and for power losses, where a store takes that."""
 
 
 @frozen(kw_only=True)
@@ -59,14 +71,6 @@ class Options:
     """Rules whose breach is no news: the check goes on as if it had not found it."""
 
 
-@frozen
-class RaceFinding:
-    """Two handles that asked for a free lane at once were not answered by exactly one grant (LEASE-8)."""
-
-    requirement: str
-    message: str
-
-
 @frozen(kw_only=True)
 class Report:
     """What a check found."""
@@ -79,6 +83,7 @@ class Report:
     operations: int
     lost: int
     runs: int
+    tally: Tally
     findings: tuple[Finding, ...]
     races: tuple[RaceFinding, ...]
     policies: tuple[Probed, ...]
@@ -116,6 +121,10 @@ class _Check:
         self.findings: list[Finding] = []
         self.looked_into: set[tuple[str, str, str]] = set()
         self.races: list[RaceFinding] = []
+        self.tally = Tally()
+        self.no_power = ""
+        self.shut = contextlib.ExitStack()
+        self.provoker: Provoker | None = None
         self.last_found = 0.0
         self.policies: list[Probed] = []
         self.cut_short = ""
@@ -139,6 +148,7 @@ class _Check:
             self.cut_short = f"the target broke: {broken}"
         finally:
             self.door.ends = math.inf
+            self.shut.close()
         return self._report(interrupted)
 
     def _everything(self) -> None:
@@ -153,18 +163,23 @@ class _Check:
                 self._found(probed.failure)
         self._corpus(CORPUS_SHARE)
         self._tier()
-        self._race()
+        if "LAW-12" in offered(self.door.capabilities)[0]:
+            self.provoker = Provoker(Threads(self.door, self.contract), self.seed, self.tally, self._apart())
+        self._concurrent(0.0)
         for steps in tour(self.door.capabilities):
             if self._over():
                 break
             self._tell("tour")
             self._met(execute(self.door, self.contract, steps, self.coverage))
         for number in range(TOUR):
-            if self._over():
+            if self._over() or self._elapsed() > TOURED * self.options.budget:
                 break
             self._tell("tour")
             self._walk(number, FOCI[number % len(FOCI)])
         self._unexplained()
+        self._concurrent(AT_ONCE)
+        self._killed()
+        self._outages()
         self._corpus(1.0)
         able, _ = offered(self.door.capabilities)
         number = 0
@@ -203,7 +218,7 @@ class _Check:
 
     def _over(self) -> bool:
         found = self._news()
-        if any(isinstance(one, Finding) and one.failure.mismatch.rule == "LAW-13" for one in found):
+        if any((one.failure.mismatch.rule if isinstance(one, Finding) else one.requirement) == "LAW-13" for one in found):
             return True  # every further run would wait for the deadline again
         return self._full() or self._elapsed() >= self.options.budget or bool(found and self._elapsed() - self.last_found > LINGER)
 
@@ -227,9 +242,9 @@ class _Check:
             self.contract = other
         return other is not None
 
-    def _met(self, failure: Failure | None) -> None:
+    def _met(self, failure: Failure | None, door: Door | None = None) -> None:
         if failure is not None and not self._explained(failure) and not self._known(failure):
-            self._found(failure)
+            self._found(failure, door)
 
     def _known(self, failure: Failure) -> bool:
         """The same rule fell already, under its own or the name it got. What only looks like a known one is looked into once."""
@@ -244,10 +259,10 @@ class _Check:
         self.looked_into.add(looks)
         return False
 
-    def _found(self, failure: Failure) -> None:
+    def _found(self, failure: Failure, door: Door | None = None) -> None:
         self._tell("shrinking")
         left = self.options.budget - self._elapsed()
-        finding = investigate(self.door, self.contract, failure, max(1.0, min(4.0, left / 2)))
+        finding = investigate(door or self.door, self.contract, failure, max(1.0, min(4.0, left / 2)))
         if all(finding.requirement != other.requirement for other in self.findings):
             self.findings.append(finding)
             self.last_found = self._elapsed()
@@ -265,18 +280,75 @@ class _Check:
             )
             self.last_found = self._elapsed()
 
-    def _race(self) -> None:
-        able, _ = offered(self.door.capabilities)
-        if "LEASE-8" not in able:
+    def _for(self, share: float) -> Callable[[int], bool]:
+        """Whether to go on for this share of the budget from now on; with less than the least that was done, in any case."""
+        ends = self._elapsed() + share * self.options.budget
+        return lambda done: not self._over() and (self._elapsed() < ends or done < LEAST)
+
+    def _concurrent(self, share: float) -> None:
+        """Several clients at once; the first few in any case."""
+        if self.provoker is None:
             return
-        self._tell("racing for a first lease")
-        for number in range(RACES):
-            found = race(self.door, number)
+        more = self._for(share)
+        while more(self.tally.histories):
+            self._tell("clients at once")
+            before = self.tally.histories
+            found = self.provoker.run()
+            if self.tally.histories > before:
+                self.coverage.met("LAW-12")
+            if isinstance(found, RaceFinding):
+                self._raced(found)
+            else:
+                self._met(found)
+        if self.tally.first_leases:
             self.coverage.met("LEASE-8")
+
+    def _apart(self) -> Threads | None:
+        """The clients in processes of their own, for stores that promise to stand that."""
+        opener = getattr(self.door, "processes", None)
+        if opener is None or self.options.budget < PROCESSES:
+            return None
+        door = opener()
+        self.shut.callback(door.shut)
+        return Threads(door, self.contract)
+
+    def _killed(self) -> None:
+        """The process that holds the store is killed."""
+        opened = self.door.crashing() if not self._over() else None
+        if opened is None:
+            return
+        opened.ends = self.door.ends
+        try:
+            crashes = Crashes(opened, self.contract, self.seed, self.coverage, self.tally)
+            more = self._for(KILLED)
+            while more(self.tally.kills):
+                self._tell("killing its process")
+                self._met(crashes.run(), opened)
+        finally:
+            opened.ends = math.inf
+            if opened is not self.door:
+                opened.shut()
+
+    def _outages(self) -> None:
+        """The power goes."""
+        at_place = getattr(self.door, "at_place", None)
+        if at_place is None or self._over():
+            return
+        self.no_power = unavailable() or ""
+        if self.no_power:
+            return
+        outages = Outages(at_place, self.contract, self.seed, self.tally)
+        more = self._for(POWER)
+        while more(self.tally.power_losses):
+            self._tell("power losses")
+            found = outages.run()
             if found is not None:
-                self.races.append(found)
-                self.last_found = self._elapsed()
-                return
+                self._raced(found)
+
+    def _raced(self, found: RaceFinding) -> None:
+        if found.requirement not in {*(one.requirement for one in self.races), *(one.requirement for one in self.findings)}:
+            self.races.append(found)
+            self.last_found = self._elapsed()
 
     # -- verdict ---------------------------------------------------------------------------------------------------------
 
@@ -299,11 +371,18 @@ class _Check:
             NotChecked(probed.point.id, probed.why) for probed in policies if probed.option is None and probed.failure is None
         ]
         cut = [NotChecked("the rest of the run", self.cut_short)] if self.cut_short else []
+        if self.no_power:
+            cut.append(NotChecked("power loss", self.no_power))
+        if self.door.capabilities.tier == "durable" and self.door.not_killed:
+            cut.append(NotChecked("kill -9", self.door.not_killed))
         loose = tuple(p.point.id for p in policies if p.option is not None and not p.point.ours and p.option != p.point.options[0])
+        undecided = self.tally.undecided > UNDECIDED * self.tally.histories
+        if undecided:
+            cut.append(NotChecked("LAW-12", f"{self.tally.undecided} of {self.tally.histories} histories stayed undecided"))
         verdict: Verdict = "conforms"
         if self.findings or self.races or (self.options.require_recommended and loose):
             verdict = "violates"
-        elif starved or self.cut_short or self.coverage.operations == 0:
+        elif starved or self.cut_short or self.coverage.operations == 0 or undecided:
             verdict = "inconclusive"
         return Report(
             target=self.door.name,
@@ -314,6 +393,7 @@ class _Check:
             operations=self.coverage.operations,
             lost=self.coverage.lost,
             runs=self.coverage.runs,
+            tally=self.tally,
             findings=tuple(self.findings),
             races=tuple(self.races),
             policies=tuple(policies),
@@ -381,47 +461,3 @@ def _smoke_problem(answer: Answer, expected: type) -> str:
     if isinstance(answer, Ok) and not isinstance(answer.value, expected | dict | None):
         return f"answered {answer.value!r}; a {expected.__name__} (leasehold.records) is due"
     return ""
-
-
-def race(door: Door, number: int) -> RaceFinding | None:
-    """Two handles ask for a never-claimed lane at once: what is wrong with their answers, if not exactly one is granted."""
-    door.fresh("alpha")
-    if door.capabilities.clock == "virtual":
-        door.clock(START)
-    for handle in (0, 1):
-        door.call(handle, "try_claim_session_execution_lease", (f"warm-{handle}", "ann", 60_000))
-    barrier = threading.Barrier(2)
-    answers: list[Answer] = []
-    broken: list[BrokenTarget] = []
-    patience = max(RACE_DEADLINE, door.deadline)
-    ends = time.monotonic() + patience
-
-    def ask(handle: int) -> None:
-        try:
-            barrier.wait()
-            answer = door.call(handle, "try_claim_session_execution_lease", (f"race-{number}", ("ann", "bob")[handle], 60_000))
-            while isinstance(answer, Err) and answer.code == "contended" and time.monotonic() < ends:
-                answer = door.call(handle, "try_claim_session_execution_lease", (f"race-{number}", ("ann", "bob")[handle], 60_000))
-            answers.append(answer)
-        except BrokenTarget as error:  # also when the check was interrupted meanwhile, and the door is shut
-            broken.append(error)
-
-    threads = [threading.Thread(target=ask, args=(handle,), daemon=True) for handle in (0, 1)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # so that the threads take turns within a call, not after many
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, ends - time.monotonic()))
-    finally:
-        sys.setswitchinterval(interval)
-    if broken:
-        raise broken[0]
-    asked = "two handles asked for one never-claimed lane at once"
-    if len(answers) < 2:
-        return RaceFinding("LAW-13", f"{asked}: not both were answered within {patience:g} s")
-    if any(isinstance(answer, Skip | Unknown) for answer in answers):
-        return None
-    grants = sum(isinstance(answer, Ok) and answer.value is not None for answer in answers)
-    return None if grants == 1 else RaceFinding("LEASE-8", f"{asked}: {grants} were granted, exactly 1 has to be")

@@ -282,12 +282,8 @@ def _why_not(identifier: str, capabilities: Capabilities) -> str:
         return "the store does not declare reopen" if capabilities.tier == "inline" else "the store declares durable, but no reopen"
     if identifier == "LAW-14" and capabilities.max_integer < MAX_MS:
         return f"integers above {capabilities.max_integer} are not carried exactly; times up to there were"
-    if identifier == "LAW-12":
-        return "concurrent histories are not generated yet"
-    if identifier == "LEASE-8" and (capabilities.handles < 2 or not capabilities.concurrent):
-        if capabilities.handles < 2:
-            return "the store declares one handle"
-        return "calls at once are not declared, or not made: through an adapter program not yet"
+    if identifier in {"LAW-12", "LEASE-8"} and (capabilities.handles < 2 or not capabilities.concurrent):
+        return "the store declares one handle" if capabilities.handles < 2 else "the store does not declare concurrent calls"
     if identifier in {"ATTACH-1", "ATTACH-2", "ATTACH-3", "ATTACH-4"} and capabilities.manifest == "noop":
         return "the manifest is a declared no-op"
     if identifier == "ATTACH-5" and capabilities.manifest == "persistent":

@@ -116,6 +116,12 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
     on the store, and that is the rule it breaks; else a wrong read is the fault of the change it was the first to see.
     """
     rule = failure.mismatch.rule
+    if failure.killed:
+        calm = execute(door, contract, [evolve(one, kill=0) for one in failure.steps])
+        if calm is None:  # it takes the kill, so what was held before it is not what is held after
+            torn = any(one.kill > 0 and isinstance(one.action, CommitState) for one in failure.steps)
+            return "LAW-10", _others("LAW-10", ("LAW-11" if torn else "", rule, *failure.mismatch.also))
+        failure, rule = calm, calm.mismatch.rule
     if failure.lost:
         again = _without_losses(door, contract, failure.steps)
         if again is None:  # what lost calls did is not known, so no other step can be blamed

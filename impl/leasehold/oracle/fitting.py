@@ -19,8 +19,11 @@ from leasehold_model.machine import Command
 HOUR = 3_600_000
 
 
-def fit(one: Step, began: int, capabilities: Capabilities) -> tuple[Step | None, str]:
-    """The step as it can be sent, or None; and what is not as it was. ``began``: the time of the run's first step."""
+def fit(one: Step, began: int, capabilities: Capabilities, not_killed: str = "") -> tuple[Step | None, str]:
+    """The step as it can be sent, or None; and what is not as it was.
+
+    ``began``: the time of the run's first step. ``not_killed``: why the process that holds the store is not killed.
+    """
     if isinstance(one.action, Reopen):
         return (one, "") if capabilities.reopen else (None, "is left out: the store does not declare reopen")
     action, notes = one.action, []
@@ -28,6 +31,9 @@ def fit(one: Step, began: int, capabilities: Capabilities) -> tuple[Step | None,
         action = with_plain_payloads(action, RICH)
     if capabilities.max_integer < MAX_MS and _largest(action, one.at) > capabilities.max_integer:
         return None, f"is left out: it needs integers above {capabilities.max_integer}"
+    if one.kill and not_killed:
+        notes.append(f"killed nothing: {not_killed}")
+        one = evolve(one, kill=0)
     if one.handle >= capabilities.handles:
         notes.append(f"used handle 0 for handle {one.handle}: the store takes {capabilities.handles} at once")
         one = evolve(one, handle=0)
@@ -39,8 +45,8 @@ def fit(one: Step, began: int, capabilities: Capabilities) -> tuple[Step | None,
 
 
 def fitted(run: Run, capabilities: Capabilities) -> Run:
-    """The steps that can be sent."""
-    steps = (fit(one, run[0].at, capabilities)[0] for one in run)
+    """The steps that can be sent. Nothing is killed."""
+    steps = (fit(one, run[0].at, capabilities, "this is a run")[0] for one in run)
     return tuple(one for one in steps if one is not None)
 
 

@@ -10,12 +10,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from leasehold.oracle.answers import Answer, BrokenTarget, Err, Hung, Ok, Skip, Unknown
+from leasehold.oracle.answers import Answer, BrokenTarget, Crashing, Err, Hung, Ok, Skip, Unknown
 from leasehold.records import Tier
-from leasehold.store import OPERATIONS, Capabilities, Indeterminate, Refusal, VirtualClock
+from leasehold.store import OPERATIONS, Capabilities, Clock, Indeterminate, Refusal, VirtualClock
 
 Factory = Callable[..., Any]
 """``factory(clock)`` opens a fresh store; one that binds at its creation takes ``session_id=`` too."""
@@ -44,6 +45,12 @@ class PythonDoor:
         self.deadline = deadline
         self.ends = math.inf
         self.hangs = False
+        self.not_killed = "only a target that is named can be opened by another process"
+        self.killable: Callable[[], Crashing] | None = None
+        self.processes: Callable[[], Crashing] | None = None
+        """A door to a store of this kind with each handle in a process of its own, where that promises to work."""
+        self.at_place: Callable[[Path, Clock], Any] | None = None
+        """Opens a store of this kind in a directory, where that promises to survive a power loss."""
         self.virtual = VirtualClock(0)
         self._factory = factory
         self._wants_session = takes_session(factory)
@@ -114,6 +121,10 @@ class PythonDoor:
             self._watch.started = 0.0
         return Ok(value)
 
+    def open(self, handle: int) -> None:
+        """Open a handle, if it is not yet."""
+        self._handle(handle)
+
     def _handle(self, number: int) -> Any:
         if number not in self._handles:
             self._handles[number] = self._open()
@@ -133,6 +144,10 @@ class PythonDoor:
         self._close_handles()
         self._handles = {0: self._open()}
         self._methods = {}
+
+    def crashing(self) -> Crashing | None:
+        """A door to the same kind of store in another process, if its target can be opened there."""
+        return self.killable() if self.killable is not None else None
 
     def restart(self) -> None:
         """Nothing runs beside this process."""

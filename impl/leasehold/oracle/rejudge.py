@@ -32,6 +32,7 @@ class RecordedDoor:
         self.name = "recorded"
         self.deadline = self.ends = math.inf
         self.hangs = False
+        self.not_killed = "nothing runs"
         self.answer: Answer | None = None
 
     def reported_tier(self) -> str | None:
@@ -53,6 +54,9 @@ class RecordedDoor:
     def reopen(self) -> None:
         """Nothing runs here."""
 
+    def crashing(self) -> None:
+        """Nothing runs here."""
+
     def restart(self) -> None:
         """Nothing runs here."""
 
@@ -61,7 +65,7 @@ class RecordedDoor:
 
 
 def explains(failure: Failure, capabilities: Capabilities, contract: Contract) -> bool:
-    """Under this contract every answer of the failing run is right."""
+    """Under this contract every answer of the failing run is right, or nothing can be said of the last one."""
     door = RecordedDoor(evolve(capabilities, clock="virtual"))
     execution = Execution(door, contract)
     execution.span = failure.moment.span and EVER
@@ -70,7 +74,9 @@ def explains(failure: Failure, capabilities: Capabilities, contract: Contract) -
             door.answer = answer
             if execution.do(one) is not None:
                 return False
-    except (Unbound, Silence, BrokenTarget):
+    except Silence:
+        return len(execution.steps) == len(failure.steps) - 1
+    except (Unbound, BrokenTarget):
         return False
     except Indefinite:
         return True

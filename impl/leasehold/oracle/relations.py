@@ -88,7 +88,7 @@ def resolved(steps: list[Related], contract: Contract) -> Run:
             continue
         command = _resolve(one, one.step.action, known)
         if command is not None:
-            result.append(Step(one.step.at, one.step.handle, command))
+            result.append(evolve(one.step, action=command))
             known.learn(one.step.at, command)
     return tuple(result)
 

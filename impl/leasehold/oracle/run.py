@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, Hung, NoReply, OutOfTime, Skip, Unknown
+from leasehold.oracle.answers import SERVER, Answer, BrokenTarget, Door, Err, Hung, NoReply, OutOfTime, Skip, Unknown
 from leasehold.oracle.binding import Binding, Unbound
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.judge import judge
@@ -47,11 +47,15 @@ class Reopen:
 
 @frozen
 class Step:
-    """One thing that happens: when (milliseconds since the epoch), on which handle, what."""
+    """One thing that happens: when (milliseconds since the epoch), on which handle, what.
+
+    ``kill``: the process that holds the store is killed at this point of the call, or after its answer (`AFTER`); 0: it is not.
+    """
 
     at: int
     handle: int
     action: Command | Reopen
+    kill: int = 0
 
 
 Run: TypeAlias = tuple[Step, ...]
@@ -139,9 +143,7 @@ class Execution:
         self.now = now
         began = _real_ms() if self.real else 0
         try:
-            answer = self.door.call(step_.handle, op, args)
-            if isinstance(answer, Err) and answer.code == "contended":
-                answer = self._again(answer, step_.handle, op, args)
+            answer = self._sent(step_, op, args)
         except NoReply as late:
             answer = self._no_reply(late, step_, op, args)
         self.steps.append(evolve(step_, at=now) if self.real else step_)
@@ -150,6 +152,8 @@ class Execution:
             if self.coverage is not None:
                 self.coverage.skipped(op, answer.reason)
             return None
+        if -step_.kill >= SERVER and isinstance(answer, Err) and answer.code in {"backend", "contended"}:
+            return None  # the database below it failed, so it is right to say so; nothing happened
         span = (began - SLACK, _real_ms() + SLACK) if self.real else self.span
         if isinstance(answer, Unknown):
             self._lose(command, now, began - SLACK)
@@ -164,6 +168,18 @@ class Execution:
                 self.coverage.judged(moment)
             self.state = after
         return mismatch
+
+    def _sent(self, one: Step, op: str, args: tuple[Any, ...]) -> Answer:
+        crash = getattr(self.door, "crash", None) if one.kill and not self.door.not_killed else None
+        if crash is not None:
+            if self.coverage is not None:
+                self.coverage.reopened()
+            answer: Answer = crash(one.handle, op, args, one.kill)
+            return answer
+        answer = self.door.call(one.handle, op, args)
+        if isinstance(answer, Err) and answer.code == "contended":
+            answer = self._again(answer, one.handle, op, args)
+        return answer
 
     def _no_reply(self, late: NoReply, one: Step, op: str, args: tuple[Any, ...]) -> Answer:
         """An adapter did not reply: `Hung` if it is the store that hangs, else the adapter is broken, and that is raised."""
@@ -292,7 +308,7 @@ class Failure:
 
     ``lost``: answers were lost on the way, and whatever those calls did, the last answer is wrong; ``took`` is what they did in the
     possibility that ``moment`` and ``mismatch`` are of, which is the first of ``possible``. ``repeats``: how often the call of a
-    step was repeated, since it was answered with ``contended``.
+    step was repeated, since it was answered with ``contended``. ``unit``: what a point is at which a process was killed.
     """
 
     steps: Run
@@ -303,6 +319,12 @@ class Failure:
     took: tuple[Took, ...] = ()
     repeats: Mapping[int, int] = field(factory=dict)
     possible: tuple[Possible, ...] = ()
+    unit: str = ""
+
+    @property
+    def killed(self) -> bool:
+        """The process that holds the store was killed on the way."""
+        return any(one.kill for one in self.steps)
 
 
 def execute(door: Door, contract: Contract, steps: Iterable[Step], coverage: Coverage | None = None) -> Failure | None:
@@ -325,5 +347,8 @@ def failure(execution: Execution, mismatch: Mismatch) -> Failure:
     if execution.last is None:
         raise ValueError("no step was judged")
     steps, answers = tuple(execution.steps), tuple(execution.answers)
-    lost = any(isinstance(answer, Unknown) for answer in answers)
-    return Failure(steps, mismatch, answers, execution.last, lost, execution.took, dict(execution.repeats), execution.possible)
+    lost = any(isinstance(answer, Unknown) and not one.kill for one, answer in zip(steps, answers, strict=True))
+    unit = getattr(execution.door, "unit", "")
+    return Failure(
+        steps, mismatch, answers, execution.last, lost, execution.took, dict(execution.repeats), execution.possible, unit
+    )

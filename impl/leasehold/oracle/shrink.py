@@ -41,7 +41,7 @@ class Shrinker:
 
     def shrink(self) -> Failure:
         """The smallest failing run that was found."""
-        if self.best.lost:
+        if self.best.lost or self.best.killed:
             self._essence()
         size = 0
         while size != len(self.best.steps) and not self._late():
@@ -62,15 +62,19 @@ class Shrinker:
                 failure = execute(self.door, self.contract, steps)
             except OutOfTime:
                 return False
-            if failure is not None and failure.mismatch.rule == self.rule:
-                self.best = failure
+            if failure is not None and (failure.mismatch.rule == self.rule or (self.best.killed and failure.killed)):
+                self.best = failure  # what a kill left undone or lost shows by whatever is read first
                 return True
         return False
 
     def _essence(self) -> None:
-        """Answers have to get lost again in the same places, and in a long run they rarely do. So the least is tried first."""
+        """Answers have to get lost again in the same places, and in a long run they rarely do. So the least is tried first.
+
+        Likewise where a process has to be killed and started again for each try.
+        """
         steps, last = self.best.steps, self.best.steps[-1]
-        lost = {type(one.action) for one, answer in zip(steps, self.best.answers, strict=True) if isinstance(answer, Unknown)}
+        answered = zip(steps, self.best.answers, strict=True)
+        lost = {type(one.action) for one, answer in answered if one.kill or isinstance(answer, Unknown)}
         asked = type(last.action)
         for more in ((), (asked,), (TryClaimLease,), (TryClaimLease, CommitState), (TryClaimLease, Enqueue, ClaimReady, asked)):
             kept = lost.union(more)

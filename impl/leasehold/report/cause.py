@@ -52,18 +52,32 @@ def notes(finding: Finding, story: Story) -> dict[int, str]:
     """Number of a step -> what is to be written on it, that it is seen at once."""
     blamed = cause(finding, story)
     told = {line.number: "no answer" for line in lost(story)}
-    return told | ({blamed.number: "cause"} if blamed is not None else {})
+    told |= {blamed.number: "cause"} if blamed is not None else {}
+    return told | {line.number: line.failing for line in story.lines if line.kill}
 
 
 def lost(story: Story) -> list[Line]:
-    """The steps to which no answer came."""
-    return [line for line in story.lines if isinstance(line.answer, Unknown)]
+    """The steps to which no answer came, though nothing was made to fail."""
+    return [line for line in story.lines if isinstance(line.answer, Unknown) and not line.kill]
+
+
+def undecided(finding: Finding) -> bool:
+    """The last answer is wrong by one thing or another, whether calls without an answer happened or not."""
+    return finding.failure.lost or (finding.failure.killed and len(finding.failure.possible) > 1)
+
+
+def killed(finding: Finding, story: Story) -> Line | None:
+    """The step in which the store's process was killed, or what it needs was, if it takes that to see what is wrong."""
+    return next((line for line in reversed(story.lines) if line.kill), None) if finding.requirement == "LAW-10" else None
 
 
 def lead(finding: Finding, story: Story, words: Words) -> str:
     """What happened, in a sentence that begins with the cause."""
     last, blamed, fact = story.lines[-1], cause(finding, story), words.mistake().fact
     here = f"step {last.number} ({short_op(last.op)})"
+    ended = killed(finding, story)
+    if ended is not None:
+        return _lead_of_killed(finding, ended, here, words)
     if blamed is not None:
         if not blamed.op:
             return f"After the reopening in step {blamed.number}, {here} is answered wrongly: {fact}."
@@ -75,8 +89,28 @@ def lead(finding: Finding, story: Story, words: Words) -> str:
     return f"In step {last.number} {did}, and is answered wrongly: {fact}.{_given_before(story)}"
 
 
+def _lead_of_killed(finding: Finding, ended: Line, here: str, words: Words) -> str:
+    """What was lost or is half done."""
+    did = f"In step {ended.number} ({short_op(ended.op)}) {ended.fault}."
+    if not isinstance(ended.answer, Unknown):
+        return f"{did} What was answered before is lost: in {here} {words.mistake().fact}."
+    if isinstance(ended.action, READS):
+        return f"{did} That step changes nothing, yet in {here} {words.mistake().fact}."
+    if undecided(finding):
+        return f"{did} What {here} was answered with, {words.wrong_whole()[1]}, shows neither all of that step nor none of it."
+    return f"{did} Whether that step happened or not, in {here} {words.mistake().fact}."
+
+
 def should(finding: Finding, story: Story, words: Words) -> str:
     """What should have happened."""
+    ended = killed(finding, story)
+    if ended is not None and isinstance(ended.answer, Unknown) and undecided(finding):
+        sides = _sides(finding)
+        took, not_taken = (_either(one) for one in (sides[True], sides[False]))
+        last = f"step {story.lines[-1].number}"
+        if took and not_taken and set(sides[True]) != set(sides[False]):
+            return f"If step {ended.number} happened, the answer to {last} had to be {took}; if it did not, {not_taken}."
+        return f"Whether step {ended.number} happened or not, the answer to {last} had to be {took or not_taken}."
     if not finding.failure.lost:
         mistake = words.mistake()
         return f"{words.allowed(story.lines[-1].response)}, {mistake.allowed}" if mistake.members else answered(mistake.should())
@@ -106,7 +140,7 @@ def both(finding: Finding, words: Words, line: Line) -> tuple[tuple[str, str], t
 def _sides(finding: Finding) -> dict[bool, dict[str, list[str]]]:
     """Whether a lost call took effect -> what the last answer could then be -> the rules that the given one breaks."""
     sides: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
-    for one in finding.failure.possible if finding.failure.lost else ():
+    for one in finding.failure.possible if undecided(finding) else ():
         other = Words(tell(evolve(finding.failure, mismatch=one.mismatch, moment=one.moment, took=one.took)))
         rules = sides[bool(one.took)].setdefault(other.wrong_whole()[0], [])
         rules += [one.mismatch.rule] if one.mismatch.rule not in rules else []
@@ -117,6 +151,10 @@ def blame(finding: Finding, story: Story) -> str:
     """Why it is that rule and not the one of the wrong answer."""
     own, rule = story.mismatch.rule, finding.requirement
     blamed = cause(finding, story)
+    ended = killed(finding, story)
+    if ended is not None:
+        itself = "" if undecided(finding) else f"By itself the wrong answer breaks {own}. "
+        return f"{itself}Unless that is made to fail in step {ended.number}, every answer is right: so it is LAW-10 that is broken."
     if rule != own and blamed is not None and _inert(rule, blamed, story):
         without = f"Without step {blamed.number}, which has to change nothing, the answer is right"
         return f"By itself the wrong answer breaks {own}. {without}: so it is {rule} that is broken."
@@ -178,7 +216,7 @@ def _did(rule: str, line: Line, story: Story) -> str:
 def _inert(rule: str, line: Line, story: Story) -> bool:
     """The rule says that this step changes nothing."""
     if rule == "LAW-10":
-        return isinstance(line.action, Reopen)
+        return isinstance(line.action, Reopen) or line.kill != 0
     if isinstance(line.action, (*READS, Reopen)) or story.states[line.number - 1] != story.states[line.number]:
         return False
     by = getattr(line.response, "rule", "")

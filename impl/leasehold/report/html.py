@@ -9,16 +9,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from leasehold.case import as_pytest, case_of
-from leasehold.oracle.check import RaceFinding, Report
+from leasehold.oracle.check import Report
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.probe import Probed
+from leasehold.report import race
 from leasehold.report.cause import blame, both, lead, lost, notes, should
 from leasehold.report.json import Violation
+from leasehold.report.lanes import mermaid as race_mermaid
+from leasehold.report.lanes import svg as race_svg
 from leasehold.report.plain import GLOSSARY, does, words_for
+from leasehold.report.race import RaceStory, Told, tell_race
 from leasehold.report.standing import Standing, State, standings
 from leasehold.report.story import SOMEONE, Line, client, tell
 from leasehold.report.template import render
-from leasehold.report.text import Asked, count, in_brief, legend, names, sentence, tally, weaknesses
+from leasehold.report.text import Asked, count, in_brief, legend, named, names, sentence, survived, tally, weaknesses
 from leasehold.report.timeline import mermaid, span, svg, timeline
 from leasehold.report.words import Words, short_op
 from leasehold.store import OPERATIONS
@@ -128,6 +133,7 @@ def _facts(report: Report, ruled: Sequence[Standing]) -> Sequence[tuple[str, str
     return (
         ("store", report.target),
         ("operations", f"{report.operations:,} in {count(report.runs, 'run', 'runs')}"),
+        *([("put through", survived(report.tally))] if survived(report.tally) else []),
         ("seconds", f"{report.seconds:.1f}"),
         ("seed", str(report.seed)),
         ("rules", tally(ruled) if ruled else "none was tested"),
@@ -162,18 +168,61 @@ def _finding(violation: Violation, number: int, report: Report) -> dict[str, Any
         "case": "",
         "pytest": "",
         "mermaid": "",
+        "race": None,
     }
-    told |= (
-        {"happened": finding.message[:1].upper() + finding.message[1:] + "."}
-        if isinstance(finding, RaceFinding)
-        else _run(finding, number)
-    )
+    told |= _run(finding, number) if isinstance(finding, Finding) else _race(finding, number)
     if violation.case is not None:
         case = case_of(finding, report.target, report.capabilities, report.contract)
         told["case"] = str(violation.case)
         told["replay"] = shlex.join(["leasehold", "replay", str(violation.case), report.target])
         told["pytest"] = "" if report.target.startswith("cmd:") else as_pytest(case, violation.case)
     return told
+
+
+def _race(finding: RaceFinding, number: int) -> dict[str, Any]:
+    story = tell_race(finding)
+    also = {rule: STATEMENTS.get(rule, "") for rule in finding.also}
+    if story is None:
+        return {"happened": finding.message[:1].upper() + finding.message[1:] + ".", "also": also}
+    before = story.before.lines if story.before else ()
+    ops = [line.op for line in before] + [one.line.op for one in story.calls]
+    return {
+        "happened": race.lead(story),
+        "should": race.should(story),
+        "also": also,
+        "svg": race_svg(story, finding.requirement, f"race-{number}"),
+        "trace": "\n".join(race.traces(finding)),
+        "race": {
+            "explained": race.explained(story),
+            "refused": [race.refusal(one) for one in story.refused],
+            "again": race.seen_again(finding),
+            "before": [{"does": does(one.op), "call": story.words.call(one), "answer": story.words.answer(one)} for one in before],
+            "calls": [_call(one, story) for one in story.calls],
+        },
+        "full": ", ".join(f"{short_op(op)} = {op}" for op in dict.fromkeys(ops) if op and short_op(op) != op),
+        "names": "; ".join(named(story.words, story.texts())),
+        "words": words_for(ops, [*story.texts(), "at once", STATEMENTS.get(finding.requirement, "")]),
+        "mermaid": race_mermaid(story, finding.requirement),
+    }
+
+
+def _call(one: Told, story: RaceStory) -> dict[str, Any]:
+    others = sorted(other.letter for other in story.calls if other is not one and _overlap(one, other))
+    return {
+        "letter": one.letter,
+        "who": story.clients[one.client],
+        "does": does(one.line.op),
+        "op": one.line.op,
+        "call": one.call,
+        "during": ", ".join(others) or "none",
+        "answer": one.answer,
+        "place": str(one.place) if one.place else "",
+        "refused": f"{one.refused.rule}: {one.refused.fact}" if one.refused else "",
+    }
+
+
+def _overlap(one: Told, other: Told) -> bool:
+    return (one.end is None or other.start < one.end) and (other.end is None or one.start < other.end)
 
 
 def cited(rule: str) -> dict[str, str]:
@@ -199,6 +248,7 @@ def _run(finding: Finding, number: int) -> dict[str, Any]:
     ]
     texts = [cell for line in lines for cell in (line["call"], *line["allowed"], *line["answer"])]
     texts += ["lost answer"] if lost(story) else []
+    texts += ["kill"] if finding.failure.killed else []
     full = {short_op(line.op): line.op for line in story.lines if short_op(line.op) != line.op}
     return {
         "happened": lead(finding, story, words),
@@ -212,6 +262,7 @@ def _run(finding: Finding, number: int) -> dict[str, Any]:
         "handles": any(mark.handle for mark in drawn.marks),
         "caused": "cause" in marked.values(),
         "lost": "no answer" in marked.values(),
+        "fault": next((line.fault for line in story.lines if line.kill), ""),
         "full": ", ".join(f"{short} = {op}" for short, op in full.items()),
         "timed": drawn.timed,
         "lines": lines,

@@ -11,8 +11,9 @@ from attrs import frozen
 
 from leasehold import __version__
 from leasehold.case import Replayed, message
-from leasehold.deviations import Deviation, Problem
-from leasehold.oracle.check import RaceFinding, Report
+from leasehold.deviations import Deviation
+from leasehold.oracle.check import Report
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.probe import Probed
 from leasehold.records import Json
@@ -43,6 +44,10 @@ def check_json(report: Report, violations: Sequence[Violation], *, recommended: 
         "seconds": round(report.seconds, 3),
         "operations": report.operations,
         "runs": report.runs,
+        "histories": report.tally.histories,
+        "undecided": report.tally.undecided,
+        "kills": report.tally.kills,
+        "power_losses": report.tally.power_losses,
         "violations": [*map(_violation, violations), *loose],
         "policies": policies_json(report.policies),
         "requirements": {
@@ -72,6 +77,10 @@ def broken_json(target: str, why: str, seconds: float, seed: int | None) -> dict
         "seconds": round(seconds, 3),
         "operations": 0,
         "runs": 0,
+        "histories": 0,
+        "undecided": 0,
+        "kills": 0,
+        "power_losses": 0,
         "violations": [],
         "policies": {},
         "requirements": {},
@@ -138,15 +147,21 @@ def policies_json(policies: Sequence[Probed]) -> dict[str, Json]:
 
 def _violation(violation: Violation) -> dict[str, Json]:
     finding = violation.finding
-    raced = isinstance(finding, RaceFinding) and not isinstance(finding, Problem) and finding.requirement != "TIER-1"
+    raced = isinstance(finding, RaceFinding) and finding.race is not None
     return {
         "requirement": finding.requirement,
-        "also": [] if isinstance(finding, RaceFinding) else list(finding.also),
+        "also": list(finding.also),
         "case": None if violation.case is None else str(violation.case),
-        "commands": 2 * raced if isinstance(finding, RaceFinding) else finding.commands,
+        "commands": _commands(finding),
         "concurrent": raced,
-        "message": finding.message if isinstance(finding, RaceFinding) else message(finding),
+        "message": message(finding),
     }
+
+
+def _commands(finding: Finding | RaceFinding) -> int:
+    """Store operations of the minimised run or history; where not every client was answered, what they were to ask."""
+    race = finding.race if isinstance(finding, RaceFinding) else None
+    return finding.commands or (sum(map(len, race.clients)) if race else 0)
 
 
 def _loose(probed: Probed) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from leasehold import __version__
 from leasehold.case import message
-from leasehold.oracle.check import RaceFinding, Report
+from leasehold.oracle.check import Report
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import NotChecked
 from leasehold.report.json import Violation
 from leasehold.report.standing import printable, standings
-from leasehold.report.text import Asked, run_block
+from leasehold.report.text import Asked, block
 from leasehold_model.requirements import STATEMENTS
 
 Outcome = Literal["", "failure", "error", "skipped"]
@@ -32,14 +33,14 @@ def check_junit(report: Report, violations: Sequence[Violation], asked: Asked) -
         name = f"{one.id}: {one.statement}"
         if one.state == "broken":
             found = [violations[number - 1] for number in one.findings if violations[number - 1].finding.requirement == one.id]
-            suite.add(_group(one.id), name, "failure", _message(found[0]), "\n\n".join(map(_text, found)))
+            suite.add(_group(one.id), name, "failure", message(found[0].finding), "\n\n".join(map(_text, found)))
         elif one.state == "kept":
             suite.add(_group(one.id), name)
         else:
             suite.add(_group(one.id), name, lacking if one.state == "starved" else "skipped", f"{one.state}: {one.why}")
     for violation in violations:  # a register of known deviations may name what is no requirement
         if violation.finding.requirement not in STATEMENTS:
-            suite.add("deviations", violation.finding.requirement, "failure", _message(violation))
+            suite.add("deviations", violation.finding.requirement, "failure", message(violation.finding))
     for what in report.starved:
         if what not in STATEMENTS:
             suite.add("sometimes", what.removeprefix("sometimes: "), lacking, "never happened in this check")
@@ -106,24 +107,23 @@ def _properties(report: Report, asked: Asked) -> dict[str, str]:
         "seed": str(report.seed),
         "operations": str(report.operations),
         "runs": str(report.runs),
+        "histories": str(report.tally.histories),
+        "undecided": str(report.tally.undecided),
+        "kills": str(report.tally.kills),
+        "power_losses": str(report.tally.power_losses),
         "command": asked.command,
     }
     return facts | taken
 
 
-def _message(violation: Violation) -> str:
-    finding = violation.finding
-    return finding.message if isinstance(finding, RaceFinding) else message(finding)
-
-
 def _text(violation: Violation) -> str:
     """The run as text, as it stands in the report for people."""
     finding = violation.finding
-    if isinstance(finding, RaceFinding):
+    if isinstance(finding, RaceFinding) and finding.race is None:
         return finding.message
     stream = io.StringIO()
     console = Console(file=stream, width=110, highlight=False, markup=False, emoji=False, color_system=None)
-    for block in run_block(finding):
-        console.print(block)
+    for part in block(finding):
+        console.print(part)
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     return "\n".join([STATEMENTS.get(finding.requirement, ""), *lines, *([f"case: {violation.case}"] if violation.case else [])])

@@ -7,14 +7,18 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from leasehold.oracle.check import RaceFinding, Report
+from leasehold.oracle.check import Report
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
+from leasehold.report import race
 from leasehold.report.cause import blame, both, lead, notes, should
 from leasehold.report.html import GROUPS, SIGNS, STATES
 from leasehold.report.json import Violation
+from leasehold.report.lanes import mermaid as race_mermaid
+from leasehold.report.race import tell_race
 from leasehold.report.standing import Standing, printable, standings
 from leasehold.report.story import client, tell
-from leasehold.report.text import Asked, count, legend, sentence, tally, weaknesses
+from leasehold.report.text import Asked, count, legend, named, sentence, survived, tally, weaknesses
 from leasehold.report.timeline import mermaid, timeline
 from leasehold.report.words import Words
 from leasehold_model.requirements import STATEMENTS
@@ -29,7 +33,8 @@ def check_markdown(report: Report, violations: Sequence[Violation], asked: Asked
     """The report of a check."""
     lines = [f"## {SIGNS[report.verdict]} {report.verdict.upper()}: {text(sentence(report, asked))}", ""]
     runs = f"{count(report.operations, 'operation', 'operations')} in {count(report.runs, 'run', 'runs')}"
-    lines += [f"{runs}, {report.seconds:.1f} s, seed {report.seed}.", "", "Run it again:", "", *_pre(asked.command, "sh"), ""]
+    more = f" {text(survived(report.tally))}." if survived(report.tally) else ""
+    lines += [f"{runs}, {report.seconds:.1f} s, seed {report.seed}.{more}", "", "Run it again:", "", *_pre(asked.command, "sh"), ""]
     for number, violation in enumerate(violations, start=1):
         lines += [f"### Finding {number} of {len(violations)}: {violation.finding.requirement}", ""]
         lines += [f"> {text(STATEMENTS.get(violation.finding.requirement, ''))}", ""]
@@ -79,7 +84,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _finding(finding: Finding | RaceFinding) -> list[str]:
     if isinstance(finding, RaceFinding):
-        return [text(finding.message), ""]
+        return _race(finding)
     story = tell(finding.failure)
     words, drawn = Words(story), timeline(finding)
     marked = notes(finding, story)
@@ -106,6 +111,31 @@ def _finding(finding: Finding | RaceFinding) -> list[str]:
     names = legend(story, words)
     lines += [text(names) + ".", ""] if names else []
     return [*lines, "```mermaid", *mermaid(drawn).splitlines(), "```", ""]
+
+
+def _race(finding: RaceFinding) -> list[str]:
+    story = tell_race(finding)
+    also = [line for rule in finding.also for line in (f"Also {rule}: {text(STATEMENTS.get(rule, ''))}", "")]
+    if story is None:
+        return [text(finding.message), "", *also]
+    lines = [_bold(race.lead(story)), "", *also]
+    if story.before is not None:
+        rows = [[str(one.number), text(story.words.call(one)), text(story.words.answer(one))] for one in story.before.lines]
+        lines += ["Before, one after the other:", "", *_table(["step", "call", "the store answered"], rows)]
+    rows = []
+    for at, one in story.events:
+        cells = [""] * len(story.used)
+        answer = _bold(one.answer) if one.refused else text(one.answer)
+        cells[story.used.index(one.client)] = text(one.call) if at == one.start else answer
+        what = "starts" if at == one.start else "returns"
+        rows.append([f"**{one.letter} {what}, wrong**" if one.refused and at == one.end else f"{one.letter} {what}", *cells])
+    lines += _table(["call", *(text(story.clients[client]) for client in story.used)], rows)
+    lines += [text(race.explained(story)), ""]
+    for one in story.refused:
+        lines += [_bold(race.refusal(one)), ""]
+    for told in (race.seen_again(finding), "; ".join(named(story.words, story.texts()))):
+        lines += [text(told), ""] if told else []
+    return [*lines, "```mermaid", *race_mermaid(story, finding.requirement).splitlines(), "```", ""]
 
 
 def _rules(ruled: Sequence[Standing]) -> list[str]:

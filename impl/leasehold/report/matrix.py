@@ -16,6 +16,7 @@ from leasehold.records import Json
 from leasehold.report.html import SIGNS
 from leasehold.report.json import FORMAT, target_json
 from leasehold.report.template import render
+from leasehold.report.text import survived
 
 COLOURS = {"good": "green", "bad": "red", "open": "yellow"}
 VERDICTS = {"conforms": "green", "violates": "red", "inconclusive": "yellow", "broken": "magenta"}
@@ -68,7 +69,8 @@ def _facts(matrix: Matrix, number: int) -> str:
     report = matrix.columns[number - 1].report
     if report is None:
         return ""
-    return f", {report.operations:,} operations in {report.seconds:.1f} s, seed {report.seed}"
+    more = survived(report.tally)
+    return f", {report.operations:,} operations in {report.seconds:.1f} s, seed {report.seed}{'; ' if more else ''}{more}"
 
 
 def _table(matrix: Matrix, rows: Sequence[Row]) -> Table:
@@ -101,6 +103,10 @@ def matrix_json(matrix: Matrix) -> dict[str, Json]:
                 "seed": None if one.report is None else one.report.seed,
                 "seconds": 0.0 if one.report is None else round(one.report.seconds, 3),
                 "operations": 0 if one.report is None else one.report.operations,
+                "histories": 0 if one.report is None else one.report.tally.histories,
+                "undecided": 0 if one.report is None else one.report.tally.undecided,
+                "kills": 0 if one.report is None else one.report.tally.kills,
+                "power_losses": 0 if one.report is None else one.report.tally.power_losses,
             }
             for one in matrix.columns
         ],

@@ -61,6 +61,14 @@ GLOSSARY = {
         "No answer to a call came back, as when a connection breaks. It may have taken effect, or not, or may do so later: "
         "once at most."
     ),
+    "at once": (
+        "Calls of several clients that overlap in time. Each has to take effect at one instant between its start and its return, "
+        "so some order of them has to explain all the answers (they are linearizable)."
+    ),
+    "kill": (
+        "The process that holds the store is ended from outside, as by kill -9, and started again on the data it left. What was "
+        "answered before has to be there; a call that was under way has happened whole or not at all."
+    ),
     "null": "No value, also called None: not granted, or not there. Nothing happened.",
     "handle": "One open connection to the store.",
     "policy": "A point where the contract leaves stores a choice. The check finds out the choice and holds the store to it.",

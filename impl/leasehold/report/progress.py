@@ -20,9 +20,10 @@ LIVELY = 0.1
 class Progress:
     """Told by the check what it does. Writes to ``stream``, which is never where a report goes to a program."""
 
-    def __init__(self, stream: TextIO, budget: float) -> None:
+    def __init__(self, stream: TextIO, budget: float, unit: str = "operations") -> None:
         self._console = Console(file=stream, highlight=False)
         self._budget = budget
+        self._unit = unit
         self._status: Status | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal and not os.environ.get("CI"):
             self._status = self._console.status("starting")
@@ -43,7 +44,7 @@ class Progress:
         if now - self._last < self._every:
             return
         self._last = now
-        text = f"{what}: {operations:,} operations, {now - self._start:.0f} of {self._budget:g} s"
+        text = f"{what}: {operations:,} {self._unit}, {now - self._start:.0f} of {self._budget:g} s"
         if self._status:
             self._status.update(text)
         else:

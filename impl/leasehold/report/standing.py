@@ -9,7 +9,8 @@ from typing import Literal
 from attrs import frozen
 
 from leasehold.deviations import EXPLAINED
-from leasehold.oracle.check import RaceFinding, Report
+from leasehold.oracle.check import Report
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
 from leasehold_model.requirements import REQUIREMENTS
 
@@ -41,7 +42,7 @@ def standings(report: Report) -> list[Standing]:
     findings: list[Finding | RaceFinding] = [*report.races, *report.findings]
     for number, finding in enumerate(findings, start=1):
         broken.setdefault(finding.requirement, []).append(number)
-        for one in () if isinstance(finding, RaceFinding) else _doubted(finding):
+        for one in finding.also if isinstance(finding, RaceFinding) else _doubted(finding):
             also.setdefault(one, []).append(number)
     unchecked = {one.what: one.why for one in report.not_checked}
     found = []

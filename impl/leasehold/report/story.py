@@ -6,27 +6,35 @@ Nothing is sent to a store: the recorded answers are bound anew, so that every s
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from leasehold.oracle.answers import Answer, BrokenTarget, Skip, Unknown
+from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Answer, BrokenTarget, Err, Skip, Unknown, fault
 from leasehold.oracle.binding import Binding, Unbound
 from leasehold.oracle.judge import judge
 from leasehold.oracle.moment import Mismatch, Moment
 from leasehold.oracle.rejudge import EVER
-from leasehold.oracle.run import BOUND, Failure, Reopen
+from leasehold.oracle.run import BOUND, Failure, Reopen, Run, Step
+from leasehold.oracle.worlds import Took
 from leasehold_model.ids import Millis
-from leasehold_model.machine import Command, Response, initial, step
+from leasehold_model.machine import Command, Contract, Response, initial, step
 from leasehold_model.state import State
 
 SOMEONE = "a client"
 """Who makes a call that names no owner, where there is one handle."""
 
+NOTHING_WRONG = Mismatch("", "", "", "")
+"""The mismatch of a run of which no answer was wrong."""
+
 
 @frozen
 class Line:
-    """One step. ``op`` empty: the store was closed and opened again. ``args`` None: the call could not be told."""
+    """One step. ``op`` empty: the store was closed and opened again. ``args`` None: the call could not be told.
+
+    ``kill``: as in the run's step; ``fault``: that in words.
+    """
 
     number: int
     at: int
@@ -38,6 +46,15 @@ class Line:
     answer: Answer | None
     broken: bool
     repeats: int = 0
+    kill: int = 0
+    fault: str = ""
+
+    @property
+    def failing(self) -> str:
+        """What was made to fail, in a word or two: empty, killed, server killed, cut off."""
+        if self.kill == 0:
+            return ""
+        return "killed" if self.kill >= AFTER else "cut off" if -self.kill >= CONNECTION else "server killed"
 
 
 @frozen
@@ -57,37 +74,64 @@ class Story:
 
 def tell(failure: Failure) -> Story:
     """The story of a failure."""
-    contract, binding = failure.moment.contract, Binding()
-    real = failure.moment.span is not None
-    state = initial(contract, BOUND)
+    moment = failure.moment
+    real = moment.span is not None
+    story = retold(
+        failure.steps, failure.answers, moment.contract, failure.took, moment, real=real, unit=failure.unit, repeats=failure.repeats
+    )
+    return evolve(story, mismatch=failure.mismatch)
+
+
+def retold(
+    steps: Run,
+    answers: Sequence[Answer | None],
+    contract: Contract,
+    took: Sequence[Took] = (),
+    wrong: Moment | None = None,
+    *,
+    real: bool = False,
+    unit: str = "",
+    repeats: Mapping[int, int] | None = None,
+) -> Story:
+    """The story of a run. ``wrong``: the moment of its last step, which was answered wrongly; None: nothing was."""
+    binding, state = Binding(), initial(contract, BOUND)
     states, lines = [state], []
-    last = len(failure.steps)
-    for number, (one, answer) in enumerate(zip(failure.steps, failure.answers, strict=True), start=1):
-        for took in failure.took:
-            if took.before == number - 1:
-                state, _ = step(state, took.lost.command, Millis(took.at), contract)
+    for number, (one, answer) in enumerate(zip(steps, answers, strict=True), start=1):
+        for effect in took:
+            if effect.before == number - 1:
+                state, _ = step(state, effect.lost.command, Millis(effect.at), contract)
         if isinstance(one.action, Reopen):
             lines.append(Line(number, one.at, one.handle, one.action, "", (), None, answer, False))
             states.append(state)
             continue
         after, response = step(state, one.action, Millis(one.at), contract)
-        op, args = _call(binding, one.action)
-        broken = number == last
-        if broken:
-            response = failure.moment.response
+        op, args = called(binding, one.action)
+        broken = wrong is not None and number == len(steps)
+        if wrong is not None and broken:
+            op, response, shown = wrong.op, wrong.response, wrong.after
+        elif -one.kill >= SERVER and isinstance(answer, Err) and answer.code in {"backend", "contended"}:
+            shown = state  # as it was judged: nothing happened
         elif answer is not None and not isinstance(answer, Skip | Unknown):
             moment = Moment(op, one.action, one.at, state, after, response, contract, EVER if real else None)
             with contextlib.suppress(BrokenTarget):
                 judge(binding, moment, answer)
-            state = after
-        op = failure.moment.op if broken else op
-        states.append(failure.moment.after if broken else state)
-        repeats = failure.repeats.get(number - 1, 0)
-        lines.append(Line(number, one.at, one.handle, one.action, op, args, response, answer, broken, repeats))
-    return Story(tuple(lines), failure.mismatch, binding, failure.steps[0].at, real, tuple(states))
+            state = shown = after
+        else:
+            shown = state
+        states.append(shown)
+        again, what = (repeats or {}).get(number - 1, 0), _fault(one, answer, unit)
+        lines.append(Line(number, one.at, one.handle, one.action, op, args, response, answer, broken, again, one.kill, what))
+    return Story(tuple(lines), NOTHING_WRONG, binding, steps[0].at, real, tuple(states))
 
 
-def _call(binding: Binding, command: Command) -> tuple[str, tuple[Any, ...] | None]:
+def _fault(one: Step, answer: Answer | None, unit: str) -> str:
+    """What was made to fail in a step. A process that was to be killed later than the call took was killed after its answer."""
+    late = one.kill > 0 and not isinstance(answer, Unknown)
+    return fault(AFTER if late else one.kill, unit)
+
+
+def called(binding: Binding, command: Command) -> tuple[str, tuple[Any, ...] | None]:
+    """The operation and its arguments; None for these where the command names what was never shown."""
     try:
         return binding.call(command)
     except Unbound:

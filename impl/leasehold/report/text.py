@@ -21,12 +21,16 @@ from rich.text import Text
 
 from leasehold.case import Replayed, as_pytest, case_of
 from leasehold.deviations import EXPLAINED, Problem
-from leasehold.oracle.check import RaceFinding, Report
+from leasehold.oracle.check import Report
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import NotChecked
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.probe import Probed
-from leasehold.report.cause import blame, both, lead, notes, should
+from leasehold.oracle.provoke import Tally
+from leasehold.report import race
+from leasehold.report.cause import blame, both, lead, notes, should, undecided
 from leasehold.report.json import Violation
+from leasehold.report.race import RaceStory, tell_race
 from leasehold.report.standing import Standing, standings
 from leasehold.report.story import Story, tell
 from leasehold.report.words import Words
@@ -135,10 +139,26 @@ def _facts(report: Report) -> Iterable[Text]:
     operations, runs = count(report.operations, "operation", "operations"), count(report.runs, "run", "runs")
     lost = f", {count(report.lost, 'answer', 'answers')} lost" if report.lost else ""
     yield Text(f"{operations} in {runs}{lost}, {report.seconds:.1f} s, seed {report.seed}", "dim")
+    if survived(report.tally):
+        yield Text(survived(report.tally), "dim")
     line = tally(standings(report))
     if report.not_checked:
         line += f"; not checked: {in_brief([one.what for one in report.not_checked])} (why: below)"
     yield Text(line, "dim")
+
+
+def survived(done: Tally) -> str:
+    """What the store was put through beside runs of one client; empty: nothing."""
+    told = []
+    if done.histories:
+        left = [f"{done.undecided:,} undecided" if done.undecided else "none undecided"]
+        left += [f"{done.silent:,} on which the contract is silent"] if done.silent else []
+        told.append(f"{count(done.histories, 'history', 'histories')} of clients at once, {', '.join(left)}")
+    told += [count(done.kills, "kill", "kills")] if done.kills else []
+    told += [count(done.servers, "kill", "kills") + " of the database server"] if done.servers else []
+    told += [count(done.connections, "lost connection", "lost connections")] if done.connections else []
+    told += [count(done.power_losses, "power loss", "power losses")] if done.power_losses else []
+    return "; ".join(told)
 
 
 def tally(ruled: Sequence[Standing]) -> str:
@@ -171,12 +191,10 @@ def _show_finding(console: Console, violation: Violation, title: str, report: Re
     finding = violation.finding
     console.print(_rule(finding, title))
     console.print(Text(STATEMENTS.get(finding.requirement, ""), "bold"))
-    if isinstance(finding, RaceFinding):
-        console.print(Text(finding.message))
-    else:
-        for one in finding.also:
-            console.print(Text(f"also {one}: {STATEMENTS.get(one, '')}", "dim"))
-        console.print(Group(*run_block(finding)))
+    stated = {one.mismatch.rule for one in finding.refused} if isinstance(finding, RaceFinding) else set()
+    for one in (rule for rule in finding.also if rule not in stated):
+        console.print(Text(f"also {one}: {STATEMENTS.get(one, '')}", "dim"))
+    console.print(Group(*block(finding)))
     if violation.case is None:
         return
     case = case_of(finding, report.target, report.capabilities, report.contract)
@@ -188,9 +206,62 @@ def _show_finding(console: Console, violation: Violation, title: str, report: Re
 
 
 def _rule(finding: Finding | RaceFinding, title: str) -> Rule:
-    steps = "" if isinstance(finding, RaceFinding) else f", shown in {count(finding.commands, 'operation', 'operations')}"
+    steps = f", shown in {count(finding.commands, 'operation', 'operations')}" if finding.commands else ""
     how = "not as recorded" if isinstance(finding, Problem) else "broken"
     return Rule(Text.assemble((finding.requirement, _BROKEN), (f" {how} ({title}){steps}", "red")), style="red", align="left")
+
+
+def block(finding: Finding | RaceFinding) -> list[RenderableType]:
+    """What was found: a run, a race, or what has neither."""
+    if isinstance(finding, Finding):
+        return run_block(finding)
+    story = tell_race(finding)
+    return [Text(finding.message)] if story is None else _race_block(finding, story)
+
+
+def _race_block(finding: RaceFinding, story: RaceStory) -> list[RenderableType]:
+    """The calls of each client side by side, how far they can be explained, and why no further."""
+    parts: list[RenderableType] = [Text(race.lead(story), _BROKEN)]
+    if story.before is not None:
+        parts.append(Text("Before, one after the other:", "dim"))
+        parts += [Text(f"  {story.words.call(line)}: {story.words.answer(line)}", "dim") for line in story.before.lines]
+    parts += [_race_table(story), Text(race.explained(story), "green")]
+    parts += [Text(race.refusal(one), _BROKEN) for one in story.refused]
+    parts += [Text(trace, "dim") for trace in race.traces(finding)]
+    again, meant = race.seen_again(finding), named(story.words, story.texts())
+    parts += [Text(again)] if again else []
+    return [*parts, *([Text("; ".join(meant), "dim")] if meant else [])]
+
+
+def _race_table(story: RaceStory) -> Table:
+    """Time goes down. A call is at its start, its answer at its return, and in between is what the others did meanwhile."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, expand=True)
+    table.add_column("  #", no_wrap=True)
+    columns = {client: column for column, client in enumerate(story.used)}
+    for client in story.used:
+        table.add_column(story.clients[client], overflow="fold", ratio=1)
+    moments, at = story.events, 0
+    while at < len(moments):
+        _, one = moments[at]
+        whole = one.end is not None and at + 1 < len(moments) and moments[at + 1][1] is one  # nobody did anything meanwhile
+        returns = one.end == moments[at][0] or whole
+        cells = [Text("\u2502" if _open(story, client, moments[at][0]) else "", "dim") for client in story.used]
+        bad = one.refused is not None and returns
+        cells[columns[one.client]] = Text("\n").join(
+            [
+                *([Text(one.call)] if one.start == moments[at][0] else []),
+                *([Text(f"= {one.answer}", _BROKEN if bad else "")] if returns else []),
+                *([Text(f"= {one.answer}", "dim")] if one.end is None else []),
+            ]
+        )
+        table.add_row(f"{'>>' if bad else '  '}{one.letter}", *cells, style="bold" if bad else "")
+        at += 2 if whole else 1
+    return table
+
+
+def _open(story: RaceStory, client: int, at: int) -> bool:
+    """A call of this client is under way."""
+    return any(one.client == client and one.start < at and (one.end is None or at < one.end) for one in story.calls)
 
 
 def run_block(finding: Finding) -> list[RenderableType]:
@@ -200,7 +271,7 @@ def run_block(finding: Finding) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(lead(finding, story, words), _BROKEN), _run_table(finding, story, words)]
     wrong = story.mismatch
     where, allowed, given = words.wrong()
-    if finding.failure.lost:
+    if undecided(finding):
         parts.append(Text(should(finding, story, words), "green"))
     else:
         parts.append(
@@ -266,7 +337,12 @@ def legend(story: Story, words: Words) -> str:
 
 def names(story: Story, words: Words) -> list[str]:
     """The short names that are used."""
-    told = " ".join(side for line in story.lines for one in words.both(line) for side in (*one, words.call(line)))
+    return named(words, (side for line in story.lines for one in words.both(line) for side in (*one, words.call(line))))
+
+
+def named(words: Words, texts: Iterable[str]) -> list[str]:
+    """The short names in these texts."""
+    told = " ".join(texts)
     return [f"{name} = {text}" for name, text in words.legend.items() if re.search(rf"\b{re.escape(name)}\b", told)]
 
 
@@ -425,10 +501,7 @@ def show_replayed(console: Console, name: str, again: Replayed, target: str) -> 
     if finding is None:
         return
     console.print(Text(f"{finding.requirement}  {STATEMENTS.get(finding.requirement, '')}", "bold"))
-    if isinstance(finding, RaceFinding):
-        console.print(Text(finding.message))
-    else:
-        console.print(Group(*run_block(finding)))
+    console.print(Group(*block(finding)))
 
 
 def _outcome(again: Replayed, target: str) -> str:

@@ -19,7 +19,7 @@ from leasehold.oracle import vocabulary as word
 from leasehold.oracle.answers import Answer, Err, Hung, Misshapen, Ok, Skip, Unknown
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.run import BOUND
-from leasehold.report.cause import both, lead, notes
+from leasehold.report.cause import both, lead, notes, undecided
 from leasehold.report.standing import printable
 from leasehold.report.story import Line, Story, client, tell
 from leasehold.report.template import style
@@ -55,6 +55,7 @@ class Mark:
     """One call on its client's lane, with its answer. ``times``: as many in a row that are alike are drawn as one, the last.
 
     ``revision``: what an accepted commit made of the head. ``noted``: what the step is marked as, beside the wrong one.
+    ``failing``: what was made to fail in it, in a word or two.
     """
 
     column: int
@@ -69,6 +70,7 @@ class Mark:
     handle: int = 0
     times: int = 1
     noted: str = ""
+    failing: str = ""
 
 
 @frozen(kw_only=True)
@@ -121,7 +123,7 @@ def timeline(finding: Finding) -> Timeline:
     clients = [client(line, story) for line in story.lines]
     lanes = (*dict.fromkeys(clients), STORE)
     where, allowed, given = words.wrong()
-    if finding.failure.lost:
+    if undecided(finding):
         allowed = both(finding, words, story.lines[-1])[0][1] if len(finding.failure.possible) > 1 else allowed
     handles = len({line.handle for line in story.lines}) > 1
     states, noted = story.states, notes(finding, story)
@@ -147,6 +149,7 @@ def timeline(finding: Finding) -> Timeline:
                 handle=line.handle + 1 if handles else 0,
                 times=upto - index,
                 noted=noted.get(line.number, ""),
+                failing=line.failing,
             )
         )
     columns = {step: column for column, (index, upto) in enumerate(folds) for step in range(index, upto)}
@@ -454,6 +457,8 @@ class _Drawing:
         self._label(STORE, store + 20)
         for column in range(first, end):
             self._instant(drawn.instants[column], column, first, top)
+            if "killed" in drawn.marks[column].failing:
+                self._line("tl-restart", self._x(column + 1, first), top + 2, self._x(column + 1, first), bottom - 2)
         places = [store + FOOT - 4 if bar.lane == len(drawn.lanes) - 1 else tops[bar.lane] + CALL for bar in bars]
         for bar, base in zip(bars, places, strict=True):
             if bar.kind in {"lease", "claim"}:
@@ -513,14 +518,21 @@ class _Drawing:
         self._text("tl-op-text", x, lane + 19, mark.op + via, "middle")
         room = int(self.step / 6.9)
         lines = wrap(f"{_GLYPHS[mark.sign]} {mark.answer}", room)[:2] or [""]
-        if mark.revision:
+        if mark.failing:
+            again = ["\u21bb started again"] if "killed" in mark.failing else []
+            lines = [*(lines[:1] if mark.sign != "lost" else []), f"\u2716 {mark.failing}", *again]
+        elif mark.revision:
             self._text("tl-revision", x, store + 50, f"\u25c6 head is now {mark.revision}"[: room + 2], "middle")
         elif FORGED in mark.call and not bad:
             self._text("tl-caused-text", x, store + 50, "forged token", "middle")
         if bad:
             part = f"WRONG: {self.drawn.part}"
             lines = [*lines, part if self.drawn.part and 7.6 * len(part) < self.step else "WRONG"]
-        self.parts.append(f'<circle class="{"tl-dot tl-bad" if bad else "tl-dot"}" cx="{x:g}" cy="{store + 8:g}" r="3.5"/>')
+        if mark.failing:
+            for way in (-6, 6):
+                self._line("tl-kill", x - way, store, x + way, store + 11)
+        else:
+            self.parts.append(f'<circle class="{"tl-dot tl-bad" if bad else "tl-dot"}" cx="{x:g}" cy="{store + 8:g}" r="3.5"/>')
         for index, line in enumerate(lines):
             shown = line if len(line) <= room else line[: room - 1] + "\u2026"
             self._text("tl-answer tl-bad-text" if bad else "tl-answer", x, store + 24 + 14 * index, shown, "middle")
@@ -567,30 +579,30 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 def mermaid(drawn: Timeline) -> str:
     """The time line as a sequence diagram in Mermaid's words."""
     lines = ["sequenceDiagram"]
-    lines += [f"    participant c{index} as {_entities(name)}" for index, name in enumerate(drawn.lanes[:-1])]
+    lines += [f"    participant c{index} as {entities(name)}" for index, name in enumerate(drawn.lanes[:-1])]
     lines.append(f"    participant s as {STORE}")
     for mark, instant in zip(drawn.marks, drawn.instants, strict=True):
         if drawn.timed and (instant.later or instant.number == "1"):
-            lines.append(f"    Note over c0,s: {_entities(instant.time)} ms")
+            lines.append(f"    Note over c0,s: {entities(instant.time)} ms")
         bad = mark.sign == "wrong"
         inner, more = "        " if bad else "    ", f", {mark.times} times" if mark.times > 1 else ""
         inner = "        " if bad or mark.noted else inner
         if bad or mark.noted:
             lines.append("    rect rgba(255, 99, 99, 0.25)" if bad else "    rect rgba(255, 193, 7, 0.25)")
-        lines.append(f"{inner}c{mark.lane}->>s: {_entities(instant.number)}. {_entities(mark.call)}{more}")
-        lines.append(f"{inner}s-{'-x' if bad else '->>'}c{mark.lane}: {_entities(mark.full)}")
+        lines.append(f"{inner}c{mark.lane}->>s: {entities(instant.number)}. {entities(mark.call)}{more}")
+        lines.append(f"{inner}s-{'-x' if bad else '->>'}c{mark.lane}: {entities(mark.full)}")
         if bad:
-            lines.append(f"{inner}Note over c0,s: WRONG, {_entities(drawn.rule)}. The contract allows {_entities(drawn.allowed)}")
+            lines.append(f"{inner}Note over c0,s: WRONG, {entities(drawn.rule)}. The contract allows {entities(drawn.allowed)}")
             lines.append("    end")
         elif mark.noted:
-            lines.append(f"{inner}Note over c0,s: {_entities(mark.noted)}")
+            lines.append(f"{inner}Note over c0,s: {entities(mark.noted)}")
             lines.append("    end")
         if mark.revision:
             lines.append(f"    Note right of s: head revision {mark.revision[1:]}")
     return printable("\n".join(lines)) + "\n"
 
 
-def _entities(text: str) -> str:
+def entities(text: str) -> str:
     """Text in which nothing means anything to Mermaid, or to the Markdown around it; cut where it would fill the screen."""
     text = " ".join(text.split())
     text = text if len(text) <= 160 else text[:157] + "..."

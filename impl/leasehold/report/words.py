@@ -8,6 +8,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 from attrs import frozen
@@ -138,6 +139,12 @@ class Words:
             if isinstance(member, records.CommitResult):
                 for part in ("tool_state", "plugin_snapshot", "execution_state"):
                     self.id("reference", getattr(member.manifest, part + "_ref", None))
+
+    def about(self, story: Story) -> Words:
+        """The same names, for another story of the same store."""
+        other = copy(self)
+        other.story = story
+        return other
 
     # -- ids and times ---------------------------------------------------------------------------------------------------
 
@@ -359,9 +366,10 @@ class Words:
 
     def answer(self, line: Line) -> str:
         """What the store answered, in the end."""
+        told = self._answer(line, line.answer)
         if line.repeats:
-            return f"refused: contended ({line.repeats} x); then {self._answer(line, line.answer)}"
-        return self._answer(line, line.answer)
+            told = f"refused: contended ({line.repeats} x); then {told}"
+        return f"{told}; {line.fault}" if line.kill else told
 
     def _answer(self, line: Line, answer: Answer | None) -> str:
         match answer:

@@ -11,11 +11,10 @@ The store is written from the contract alone: it shares no rule with the memory 
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from operator import add, itemgetter
 from threading import Lock
@@ -40,14 +39,10 @@ from leasehold.records import (
     GcReport,
     Graph,
     GraphDelta,
-    Group,
     Intent,
-    Item,
-    Json,
     Lease,
     LeaseCompletion,
     ManifestEntry,
-    MergeKey,
     Node,
     Read,
     ReadScope,
@@ -77,13 +72,9 @@ from leasehold.store import (
 )
 from leasehold.stores._common import (
     DELIVERY_POLICIES,
-    EXECUTION_STATE,
     MAX_I64,
     MIN_I64,
-    PLUGIN_SNAPSHOT,
     SLOT_POLICIES,
-    TOOL_STATE,
-    body_bytes,
     check_boundary,
     check_commit,
     check_count,
@@ -93,13 +84,26 @@ from leasehold.stores._common import (
     check_meta,
     check_time,
     check_ttl,
-    content_ref,
     dump,
-    dump_canonical,
     first_repeated,
     is_ref_of,
 )
+from leasehold.stores._durable import (
+    StoredCommit,
+    batch_id_of,
+    batch_of,
+    dump_merge_key,
+    enqueue_seq_of,
+    hydrate,
+    items_of,
+    load_json,
+    load_list,
+    load_manifest,
+    load_merge_key,
+    unreadable,
+)
 from leasehold.stores._statements import load_statements
+from leasehold.stores._turns import Turns
 
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
@@ -110,6 +114,7 @@ APPLICATION_ID: Final = 0x6C656173
 """``leas``: tells our files from other programs' databases."""
 
 _SQL: Final = load_statements("sqlite.sql")
+_WRITE: Final = "BEGIN IMMEDIATE"
 _READY, _NOT_DUE = 0, 1
 
 
@@ -163,7 +168,7 @@ class SqliteStore:
         self._synchronous: Synchronous = synchronous
         self._busy_timeout_ms = busy_timeout_ms
         self._file = _File(self._path, synchronous, busy_timeout_ms)
-        self._write = _Operation(self._file, "BEGIN IMMEDIATE")
+        self._write = _Operation(self._file, _WRITE)
         self._read = _Operation(self._file, "BEGIN")
         self._look = _Operation(self._file, None)
 
@@ -174,6 +179,14 @@ class SqliteStore:
     def close(self) -> None:
         """Close this handle; the data stays in the file. Closing twice is fine."""
         self._file.close()
+
+    def trace(self, hook: Callable[[str], None] | None) -> None:
+        """``hook`` is called with each statement of this handle just before it is executed. None: no longer.
+
+        BEGIN, COMMIT and ROLLBACK are statements too; an executemany is one. At BEGIN nothing is locked yet. The hook may wait, or
+        raise: then the operation is rolled back, a traced ROLLBACK included, and ends with that error.
+        """
+        self._file.trace(hook)
 
     @property
     def durability_tier(self) -> Tier:
@@ -249,7 +262,7 @@ class SqliteStore:
     def commit_runtime_state(self, commit: Commit) -> CommitResult:
         """COMMIT-1 to COMMIT-10."""
         check_commit(commit)
-        stored = _StoredCommit(commit)
+        stored = StoredCommit(commit)
         with self._write as db:
             now = self._clock.now_ms()
             view = _CommitView(db, commit)
@@ -286,7 +299,7 @@ class SqliteStore:
         if not named:  # P-COMPLETE-EMPTY refuse
             raise InvalidRequest(f"completion of claim {claim_id} names no batch", field="batch_ids")
         rows = db.execute(_SQL["claim_get"], (claim_id, session_id, completion.lease_token)).fetchall()
-        held = {_batch_id(row[0]) for row in rows}
+        held = {batch_id_of(row[0]) for row in rows}
         if not held.issuperset(named):
             raise QueuedWorkClaimExpired(session_id=completion.session_id, claim_id=claim_id)
         if first_repeated(named) is not None:  # P-COMPLETE-DUPLICATE refuse
@@ -294,7 +307,7 @@ class SqliteStore:
         if len(named) < len(held):  # P-COMPLETE-SUBSET refuse
             raise InvalidRequest(f"completion of claim {claim_id} leaves out batches that it holds", field="batch_ids")
 
-    def _store_bodies(self, db: sqlite3.Cursor, stored: _StoredCommit) -> None:
+    def _store_bodies(self, db: sqlite3.Cursor, stored: StoredCommit) -> None:
         """COMMIT-10, P-CHECKPOINT-REF content. A body given now wins over a reference; a reference alone keeps its body."""
         if stored.bodies:
             db.executemany(_SQL["body_put"], stored.bodies)
@@ -311,7 +324,7 @@ class SqliteStore:
                 totals = map(add, _load_totals(db.execute(_SQL["usage_get"], key).fetchone()), added)
                 db.execute(_SQL["usage_set"], (*map(_dump_total, totals), *key))
 
-    def _put_head(self, db: sqlite3.Cursor, commit: Commit, stored: _StoredCommit, revision: int) -> CommitResult:
+    def _put_head(self, db: sqlite3.Cursor, commit: Commit, stored: StoredCommit, revision: int) -> CommitResult:
         """COMMIT-8: the new head, and the stamp of the turn."""
         result = CommitResult(revision, stored.checkpoint_ref, stored.manifest)
         db.execute(
@@ -377,7 +390,7 @@ class SqliteStore:
             if head is None:
                 return None
             if _types(head) not in _HEAD:
-                raise _unreadable("head", "session")
+                raise unreadable("head", "session")
             session_id, head_revision, config, agent_frames, current_agent_frame_id, checkpoint_ref, manifest, leaf = head
             if isinstance(scope, FullGraph):
                 graph = self._full_graph(db, leaf)
@@ -386,12 +399,12 @@ class SqliteStore:
             return Read(
                 session_id=session_id,
                 head_revision=head_revision,
-                config=_load_json(config, "head", "config"),
-                agent_frames=tuple(_load_list(agent_frames, "head", "agent_frames")),
+                config=load_json(config, "head", "config"),
+                agent_frames=tuple(load_list(agent_frames, "head", "agent_frames")),
                 current_agent_frame_id=current_agent_frame_id,
                 graph=graph,
                 checkpoint_ref=checkpoint_ref,
-                checkpoint=self._hydrate(db, _load_manifest(manifest)),
+                checkpoint=self._hydrate(db, load_manifest(manifest)),
                 token_ledger=tuple([_load_usage(row) for row in db.execute(_SQL["usage_list"]).fetchall()]),
             )
 
@@ -413,16 +426,7 @@ class SqliteStore:
     def _hydrate(self, db: sqlite3.Cursor, manifest: CheckpointManifest) -> Checkpoint:
         refs = (manifest.tool_state_ref, manifest.plugin_snapshot_ref, manifest.execution_state_ref)
         bodies: dict[str, bytes] = dict(db.execute(_SQL["bodies_get"], refs).fetchall()) if any(refs) else {}
-        return Checkpoint(
-            turn_state=manifest.turn_state,
-            tool_state=_load_body(TOOL_STATE, manifest.tool_state_ref, bodies),
-            tool_state_ref=manifest.tool_state_ref,
-            plugin_snapshot=_load_body(PLUGIN_SNAPSHOT, manifest.plugin_snapshot_ref, bodies),
-            plugin_snapshot_ref=manifest.plugin_snapshot_ref,
-            plugin_snapshot_revision=manifest.plugin_snapshot_revision,
-            execution_state=_load_body(EXECUTION_STATE, manifest.execution_state_ref, bodies),
-            execution_state_ref=manifest.execution_state_ref,
-        )
+        return hydrate(manifest, bodies)
 
     def load_node(self, node_id: str) -> Node | None:
         """GRAPH-5."""
@@ -445,8 +449,8 @@ class SqliteStore:
         with self._write as db:
             head = db.execute(_SQL["head_get"]).fetchone()
             if head is not None and _types(head) not in _HEAD:
-                raise _unreadable("head", "session")
-            roots = [] if head is None else [_load_manifest(head[6])]
+                raise unreadable("head", "session")
+            roots = [] if head is None else [load_manifest(head[6])]
             refs = [(m.tool_state_ref or "", m.plugin_snapshot_ref or "", m.execution_state_ref or "") for m in roots]
             deleted = db.execute(_SQL["bodies_keep"], refs[0] if refs else ("", "", "")).rowcount
             retained = db.execute(_SQL["bodies_count"]).fetchone()[0]
@@ -472,7 +476,7 @@ class SqliteStore:
                     batch.source_key,
                     batch.delivery_policy,
                     batch.slot_policy,
-                    _dump_merge_key(batch.merge_key),
+                    dump_merge_key(batch.merge_key),
                     batch.available_at_ms,
                     now,
                     payloads,
@@ -480,7 +484,7 @@ class SqliteStore:
                     0 if due else batch.available_at_ms,
                 ),
             )
-            return _as_batch(batch, db.lastrowid or 0, now)
+            return batch_of(batch, db.lastrowid or 0, now)
 
     def claim_ready_queued_work(
         self,
@@ -578,11 +582,11 @@ class SqliteStore:
         with self._write as db:
             now = self._clock.now_ms()
             rows = db.execute(_SQL["claim_get"], (claim.claim_id, claim.session_id, claim.lease_token)).fetchall()
-            held = {_batch_id(row[0]) for row in rows}
+            held = {batch_id_of(row[0]) for row in rows}
             if not rows or not all(batch.batch_id in held for batch in claim.batches):
                 raise QueuedWorkClaimExpired(session_id=claim.session_id, claim_id=claim.claim_id)
             if _types(rows[0]) not in _CLAIM:
-                raise _unreadable("batch", _batch_id(rows[0][0]))
+                raise unreadable("batch", batch_id_of(rows[0][0]))
             _, owner_id, fencing_token, claimed_at = rows[0]
             expires_at = _expiry(now, lease_ttl_ms)
             db.execute(_SQL["claim_set_expiry"], (expires_at, expires_at, claim.claim_id))
@@ -605,7 +609,7 @@ class SqliteStore:
     def cancel_queued_work_batch(self, session_id: str, batch_id: str) -> Batch | None:
         """QUEUE-13."""
         check_id(session_id, "session_id")
-        enqueue_seq = _enqueue_seq(batch_id)
+        enqueue_seq = enqueue_seq_of(batch_id)
         with self._write as db:
             now = self._clock.now_ms()
             row = db.execute(_SQL["batch_by_seq"], (enqueue_seq, session_id)).fetchone()
@@ -647,7 +651,7 @@ class SqliteStore:
             if row is None:
                 return None
             if _types(row) not in _META:
-                raise _unreadable("session_meta", "session")
+                raise unreadable("session_meta", "session")
             session_id, session_name, created_at, model, cwd, relation = row
             return SessionMeta(
                 session_id=session_id,
@@ -655,7 +659,7 @@ class SqliteStore:
                 created_at=created_at,
                 model=model,
                 cwd=cwd,
-                relation=_load_json(relation, "session_meta", "relation"),
+                relation=load_json(relation, "session_meta", "relation"),
             )
 
     def record_intent(self, intent: Intent) -> None:
@@ -699,6 +703,8 @@ class _File:
         self.lock = Lock()
         self.wait_seconds = busy_timeout_ms / 1000
         self.cursor: sqlite3.Cursor | None = None
+        self.hook: Callable[[str], None] | None = None
+        self.turns = Turns(path)
         deadline = time.monotonic() + self.wait_seconds
         while self.cursor is None:
             try:
@@ -788,11 +794,30 @@ class _File:
         if mode != "wal":
             raise Backend(f"{self.path} cannot be in WAL mode, but {mode}: give the store a path on a local file system.")
 
+    def trace(self, hook: Callable[[str], None] | None) -> None:
+        """See `SqliteStore.trace`."""
+        self.hook = hook  # without the lock: the hook of an operation under way may be what calls
+        cursor = self.cursor
+        if hook is not None and cursor is not None and not isinstance(cursor, _Traced):
+            self.cursor = traced = cursor.connection.cursor(_Traced)
+            traced.file = self
+        elif hook is None and isinstance(cursor, _Traced):
+            self.cursor = cursor.connection.cursor()
+
     def close(self) -> None:
         with self.lock:
             if self.cursor is not None:
                 self.cursor.connection.close()
                 self.cursor = None
+                self.turns.close()
+
+    def begin_at_once(self, cursor: sqlite3.Cursor) -> None:
+        """Begin a write although its turn has not come, should the file be free after all: it has waited long enough."""
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            cursor.execute(_WRITE)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {round(1000 * self.wait_seconds)}")
 
     def refusal(self, error: Exception) -> Refusal | None:
         """What an error of SQLite, or of handing a value to it, means for the caller (LAW-15)."""
@@ -808,14 +833,42 @@ class _File:
         return Backend(f"{self.path}: {error}. {_ADVICE.get(code, _UNREADABLE)}")
 
 
+class _Traced(sqlite3.Cursor):
+    """Tells the file's hook of each statement but BEGIN, which `_Operation` tells it of."""
+
+    file: _File
+
+    def _tell(self, statement: str) -> None:
+        if self.file.hook is not None and not statement.startswith("BEGIN"):
+            self.file.hook(statement)
+
+    def execute(self, statement: str, values: Any = (), /) -> _Traced:
+        """Tell of it and execute it; a ROLLBACK also if the hook raises."""
+        try:
+            self._tell(statement)
+        except BaseException:
+            if statement == "ROLLBACK":
+                super().execute(statement)
+            raise
+        super().execute(statement, values)
+        return self
+
+    def executemany(self, statement: str, values: Iterable[Any], /) -> _Traced:
+        """Tell of it, once, and execute it."""
+        self._tell(statement)
+        super().executemany(statement, values)
+        return self
+
+
 class _Operation:
     """One operation on a file: one thread at a time, in one transaction of this kind, or in none for a read of one statement."""
 
-    __slots__ = ("begin", "file")
+    __slots__ = ("begin", "file", "writes")
 
     def __init__(self, file: _File, begin: str | None) -> None:
         self.file = file
         self.begin = begin
+        self.writes = begin == _WRITE
 
     def __enter__(self) -> sqlite3.Cursor:
         file = self.file
@@ -826,14 +879,25 @@ class _Operation:
             if cursor is None:
                 raise Backend(f"this handle on {file.path} is closed: open another one with open_handle()")
             if self.begin is not None:
-                cursor.execute(self.begin)
+                if file.hook is not None:
+                    file.hook(self.begin)
+                if not self.writes or file.turns.enter(file.wait_seconds):
+                    cursor.execute(self.begin)
+                else:
+                    file.begin_at_once(cursor)
         except sqlite3.Error as error:
-            file.lock.release()
+            self._leave()
             raise file.refusal(error) or error from error
         except BaseException:
-            file.lock.release()
+            self._leave()
             raise
         return cursor
+
+    def _leave(self) -> None:
+        """Other writers, and other threads, are next."""
+        if self.writes:
+            self.file.turns.leave()
+        self.file.lock.release()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         file = self.file
@@ -843,7 +907,7 @@ class _Operation:
         except sqlite3.Error as failure:
             raise file.refusal(failure) or failure from failure
         finally:
-            file.lock.release()
+            self._leave()
         if isinstance(error, Exception) and not isinstance(error, Refusal):
             refusal = file.refusal(error)
             if refusal is not None:
@@ -890,7 +954,7 @@ class _CommitView:
         session_id, turn = commit.session_id, commit.turn_commit
         row = db.execute(_SQL["commit_view"], (session_id, session_id, None if turn is None else turn.turn_id)).fetchone()
         if _types(row) not in _COMMIT_VIEW:
-            raise _unreadable("head, lane or stamp", session_id)
+            raise unreadable("head, lane or stamp", session_id)
         self.bound_to: str | None = row[0]
         self.revision: int = row[1] or 0
         self.lease = None if row[3] is None else Lease(session_id, row[3], row[4], row[2], row[5], row[6])
@@ -913,39 +977,7 @@ class _CommitView:
     def stamped_result(self) -> CommitResult:
         """LAW-7: the first result."""
         _, head_revision, checkpoint_ref, manifest = self.stamp
-        return CommitResult(head_revision, checkpoint_ref, _load_manifest(manifest))
-
-
-class _StoredCommit:
-    """What a commit stores as text, made before the write lock is taken."""
-
-    __slots__ = ("agent_frames", "bodies", "checkpoint_ref", "config", "kept", "manifest", "manifest_text")
-
-    def __init__(self, commit: Commit) -> None:
-        checkpoint = commit.checkpoint
-        self.config = dump(commit.config, "config")
-        self.agent_frames = dump(tuple(commit.agent_frames), "agent_frames")
-        self.bodies: list[tuple[str, bytes]] = []
-        self.kept: list[tuple[str, str]] = []
-        self.manifest = CheckpointManifest(
-            turn_state=checkpoint.turn_state,
-            tool_state_ref=self._part(TOOL_STATE, checkpoint.tool_state, checkpoint.tool_state_ref),
-            plugin_snapshot_ref=self._part(PLUGIN_SNAPSHOT, checkpoint.plugin_snapshot, checkpoint.plugin_snapshot_ref),
-            plugin_snapshot_revision=checkpoint.plugin_snapshot_revision,
-            execution_state_ref=self._part(EXECUTION_STATE, checkpoint.execution_state, checkpoint.execution_state_ref),
-        )
-        self.manifest_text = _dump_manifest(self.manifest)
-        self.checkpoint_ref = content_ref("checkpoint", self.manifest_text.encode())
-
-    def _part(self, kind: str, body: Json, ref: str | None) -> str | None:
-        """The reference of a part. A body given now wins over a reference; a reference alone has to name a stored body."""
-        if body is not None:
-            content = body_bytes(kind, body)
-            ref = content_ref(kind, content)
-            self.bodies.append((ref, content))
-        elif ref is not None:
-            self.kept.append((kind, ref))
-        return ref
+        return CommitResult(head_revision, checkpoint_ref, load_manifest(manifest))
 
 
 # How records are written to columns and read back. A row of other types than it was written with is damaged, and refused.
@@ -978,84 +1010,23 @@ _CLAIM: Final = _rows_of("isii")
 _META: Final = _rows_of("ssss", "s|n", "s")
 _ENTRY: Final = _rows_of("sssi")
 
-_MERGE_WORDS: Final[dict[str, MergeKey]] = {"never": "never", "payload_default": "payload_default"}
-_GROUP: Final = "group:"
-
-
-def _unreadable(kind: str, which: object, why: str = "a column has the wrong type") -> Backend:
-    return Backend(f"a stored {kind} ({which}) is unreadable: {why}. Nothing was changed: restore the file from a backup.")
-
-
-def _load_json(text: str, kind: str, column: str) -> Json:
-    try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _unreadable(kind, column, str(error)) from error
-
-
-def _load_list(text: str, kind: str, column: str) -> list[Json]:
-    value = _load_json(text, kind, column)
-    if not isinstance(value, list):
-        raise _unreadable(kind, column, "not an array")
-    return value
-
-
-def _dump_manifest(manifest: CheckpointManifest) -> str:
-    members = (
-        manifest.turn_state,
-        manifest.tool_state_ref,
-        manifest.plugin_snapshot_ref,
-        manifest.plugin_snapshot_revision,
-        manifest.execution_state_ref,
-    )
-    return dump_canonical(members, "turn_state")
-
-
-def _load_manifest(text: str) -> CheckpointManifest:
-    members = _load_list(text, "checkpoint", "manifest")
-    if _types(tuple(members[1:])) not in _MANIFEST:
-        raise _unreadable("checkpoint", "manifest", "a member has the wrong type")
-    turn_state, tool, plugin, revision, execution = members
-    return CheckpointManifest(
-        turn_state=turn_state,
-        tool_state_ref=tool,
-        plugin_snapshot_ref=plugin,
-        plugin_snapshot_revision=revision,
-        execution_state_ref=execution,
-    )
-
-
-_MANIFEST: Final = _rows_of("s|n", "s|n", "i|n", "s|n")
-
-
-def _load_body(kind: str, ref: str | None, bodies: dict[str, bytes]) -> Json:
-    """A checkpoint part. Its reference is the hash of its content, so damage shows."""
-    if ref is None:
-        return None
-    body = bodies.get(ref)
-    if type(body) is not bytes:
-        raise _unreadable("checkpoint part", ref, "it is missing" if body is None else "it has the wrong type")
-    if content_ref(kind, body) != ref:
-        raise _unreadable("checkpoint part", ref, "its content is not what its reference says")
-    return body if kind == EXECUTION_STATE else _load_json(body.decode(), "checkpoint part", ref)
-
 
 def _load_node(row: _Row) -> Node:
     if _types(row) not in _NODE:
-        raise _unreadable("node", row[0])
+        raise unreadable("node", row[0])
     node_id, parent_node_id, agent_frame_id, timestamp, content = row
     return Node(
         node_id=node_id,
         parent_node_id=parent_node_id,
         agent_frame_id=agent_frame_id,
         timestamp=timestamp,
-        content=_load_json(content, "node", node_id),
+        content=load_json(content, "node", node_id),
     )
 
 
 def _load_lease(session_id: str, row: _Row) -> Lease | None:
     if _types(row) not in _LANE:
-        raise _unreadable("lane", session_id)
+        raise unreadable("lane", session_id)
     fencing_token, owner_id, lease_token, claimed_at, expires_at = row
     return None if owner_id is None else Lease(session_id, owner_id, lease_token, fencing_token, claimed_at, expires_at)
 
@@ -1067,11 +1038,11 @@ def _dump_total(value: int) -> int | str:
 
 def _load_totals(row: _Row) -> list[int]:
     if _types(row) not in _USAGE:
-        raise _unreadable("usage row", row[:2])
+        raise unreadable("usage row", row[:2])
     try:
         return [int(value) for value in row[2:]]
     except ValueError as error:
-        raise _unreadable("usage row", row[:2], str(error)) from error
+        raise unreadable("usage row", row[:2], str(error)) from error
 
 
 def _load_usage(row: _Row) -> UsageRow:
@@ -1086,58 +1057,13 @@ def _load_usage(row: _Row) -> UsageRow:
     )
 
 
-def _batch_id(enqueue_seq: int) -> str:
-    return f"batch-{enqueue_seq}"
-
-
-def _enqueue_seq(batch_id: str) -> int:
-    """The number that a batch id was made of, or 0, which no batch has."""
-    number = batch_id.removeprefix("batch-")
-    if not number.isdecimal() or len(number) > 18:
-        return 0
-    enqueue_seq = int(number)
-    return enqueue_seq if _batch_id(enqueue_seq) == batch_id else 0
-
-
-def _dump_merge_key(merge_key: MergeKey) -> str:
-    return f"{_GROUP}{merge_key.group}" if isinstance(merge_key, Group) else merge_key
-
-
-def _load_merge_key(text: str, batch_id: str) -> MergeKey:
-    if text.startswith(_GROUP):
-        return Group(text.removeprefix(_GROUP))
-    if text not in _MERGE_WORDS:
-        raise _unreadable("batch", batch_id, f"unknown merge key {text!r}")
-    return _MERGE_WORDS[text]
-
-
-def _items(batch_id: str, payloads: Iterable[Json]) -> tuple[Item, ...]:
-    return tuple([Item(f"{batch_id}.{index}", payload) for index, payload in enumerate(payloads)])
-
-
-def _as_batch(draft: BatchDraft, enqueue_seq: int, now: int) -> Batch:
-    batch_id = _batch_id(enqueue_seq)
-    return Batch(
-        batch_id=batch_id,
-        session_id=draft.session_id,
-        enqueue_seq=enqueue_seq,
-        source_key=draft.source_key,
-        delivery_policy=draft.delivery_policy,
-        slot_policy=draft.slot_policy,
-        merge_key=draft.merge_key,
-        available_at_ms=draft.available_at_ms,
-        enqueued_at_ms=now,
-        items=_items(batch_id, draft.payloads),
-    )
-
-
 def _load_batch(row: _Row) -> Batch:
     if _types(row) not in _BATCH:
-        raise _unreadable("batch", row[0])
+        raise unreadable("batch", row[0])
     enqueue_seq, session_id, source_key, delivery_policy, slot_policy, merge_key, available_at, enqueued_at, payloads, _, _ = row
-    batch_id = _batch_id(enqueue_seq)
+    batch_id = batch_id_of(enqueue_seq)
     if delivery_policy not in DELIVERY_POLICIES or slot_policy not in SLOT_POLICIES:
-        raise _unreadable("batch", batch_id, f"unknown policy {delivery_policy!r} or {slot_policy!r}")
+        raise unreadable("batch", batch_id, f"unknown policy {delivery_policy!r} or {slot_policy!r}")
     return Batch(
         batch_id=batch_id,
         session_id=session_id,
@@ -1145,10 +1071,10 @@ def _load_batch(row: _Row) -> Batch:
         source_key=source_key,
         delivery_policy=delivery_policy,
         slot_policy=slot_policy,
-        merge_key=_load_merge_key(merge_key, batch_id),
+        merge_key=load_merge_key(merge_key, batch_id),
         available_at_ms=available_at,
         enqueued_at_ms=enqueued_at,
-        items=_items(batch_id, _load_list(payloads, "batch", batch_id)),
+        items=items_of(batch_id, load_list(payloads, "batch", batch_id)),
     )
 
 
@@ -1160,7 +1086,7 @@ def _load_batches(rows: list[_Row]) -> tuple[Batch, ...]:
 
 def _load_manifest_entry(row: _Row) -> ManifestEntry:
     if _types(row) not in _ENTRY:
-        raise _unreadable("attachment", row[0])
+        raise unreadable("attachment", row[0])
     attachment_id, session_id, canonical_uri, intent_at = row
     return ManifestEntry(
         attachment_id=attachment_id, session_id=session_id, canonical_uri=canonical_uri, intent_at_epoch_ms=intent_at

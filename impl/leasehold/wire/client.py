@@ -8,11 +8,12 @@ import math
 import os
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from leasehold.oracle.answers import Answer, BrokenTarget, Err, Misshapen, NoReply, Ok, Skip, Unknown
+from leasehold.oracle.answers import AFTER, Answer, BrokenTarget, Err, Misshapen, NoReply, Ok, Skip, Unknown
 from leasehold.records import MAX_MS
 from leasehold.store import OPERATIONS, Capabilities
 from leasehold.wire.codec import SIGNATURES, ShapeError, decode_result, encode_args
@@ -54,16 +55,29 @@ class WireDoor:
         self._process: Process | None = None
         self._last: list[str] = []
         self._seq = 0
+        self._sent: set[int] = set()
+        self._replies: dict[int, Mapping[str, Any]] = {}
+        self._reading = False
+        self._turn = threading.Condition()
+        self._now: int | None = None
+        self.not_killed = ""
+        self.points = 0
+        self.marks: list[int] = []
+        self.faults: Mapping[int, Callable[[], None]] = {}
         self._stores = 0
         self._label = ""
         self._handles: dict[int, str] = {}
         self._opened = 0
+        self._lost = ""
         self.capabilities = Capabilities()
         try:
             self.capabilities = self._start()
+            self.not_killed = "" if self.capabilities.kill else "the adapter does not declare kill"
         except BaseException:
             self.shut(0.0)
             raise
+
+    unit = "microsecond after the request was sent"
 
     # -- the door ------------------------------------------------------------------------------------------------------
 
@@ -73,6 +87,8 @@ class WireDoor:
 
     def fresh(self, session_id: str) -> None:
         """A new store label; the one before is dropped."""
+        if self._lost:
+            self._handles, self._lost = {}, ""
         self.close()
         self._stores += 1
         self._label = f"store-{self._stores}"
@@ -80,17 +96,78 @@ class WireDoor:
 
     def clock(self, now_ms: int) -> None:
         """Set the adapter's clock."""
+        self._now = now_ms
         self._must("clock", now_ms=now_ms)
 
     def call(self, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
-        """One operation. Raises `NoReply` if it is not answered within the deadline."""
+        """One operation. Raises `NoReply` without an answer within the deadline. Threads may call, each on its own handle."""
+        if self._lost:
+            return Err("backend", self._lost)
+        return self.received(self.send([(handle, op, args)])[0], op)
+
+    def send(self, calls: Sequence[tuple[int, str, tuple[Any, ...]]]) -> list[int]:
+        """Send these calls at once; their numbers, by which `received` waits for the answers."""
+        for handle, _, _ in calls:
+            if handle not in self._handles:
+                self._open(handle)
+        requests = [{"handle": self._handles[handle], "op": op, "args": encode_args(op, args)} for handle, op, args in calls]
+        return self._write([("call", one) for one in requests])
+
+    def received(self, number: int, op: str) -> Answer:
+        """The answer to a call that was sent. Raises `NoReply`."""
+        return self._answer(op, self._reply(number))
+
+    def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
+        """Make a call and kill the adapter so many microseconds after it was sent, or `AFTER` its answer; then start it again."""
         if handle not in self._handles:
             self._open(handle)
-        reply = self._exchange("call", handle=self._handles[handle], op=op, args=encode_args(op, args))
-        return self._answer(op, reply)
+        if self._lost:
+            return Err("backend", self._lost)
+        began = time.perf_counter()
+        number = self.send([(handle, op, args)])[0]
+        if at == AFTER:
+            answer = self.received(number, op)
+            self.points = max(1, int((time.perf_counter() - began) * 1_000_000))
+        else:
+            while (time.perf_counter() - began) * 1_000_000 < at:
+                pass  # no sleep is as short
+            answer = self._killed(number, op)
+        self._end(0.0)
+        self._handles, self._sent, self._replies = {}, set(), {}
+        self._start()
+        if self._now is not None:
+            self.clock(self._now)
+        self._opens_again(handle)
+        return answer
+
+    def _opens_again(self, handle: int) -> None:
+        """After a kill the store has to be found. If the adapter says that it cannot be opened, every call is answered so."""
+        label = f"handle-{self._opened + 1}"
+        reply = self._exchange("open", store=self._label, handle=label)
+        if "err" in reply:
+            self._lost = f"after the kill the store could not be opened again: {reply['err'].get('message', reply['err']['code'])}"
+        elif "ok" not in reply:
+            raise self._broken("open has to succeed and did not")
+        self._opened += 1
+        self._handles[handle] = label
+
+    def _killed(self, number: int, op: str) -> Answer:
+        """The answer that a killed adapter had written before it ended, or that there is none."""
+        if self._process is not None:
+            self._process.kill()
+        try:
+            return self.received(number, op)
+        except BrokenTarget:
+            return Unknown("the adapter was killed")
+
+    def crashing(self) -> WireDoor | None:
+        """This one, if the adapter declares kill."""
+        return self if self.capabilities.kill else None
 
     def reopen(self) -> None:
         """Close every handle; the next call opens one again."""
+        if self._lost:
+            return
         self._close_handles()
 
     def close(self) -> None:
@@ -103,7 +180,7 @@ class WireDoor:
     def restart(self) -> None:
         """Kill the adapter and start it anew, without any store."""
         self._end(0.0)
-        self._label, self._handles = "", {}
+        self._label, self._handles, self._sent, self._replies = "", {}, set(), {}
         deadline, self.deadline = self.deadline, min(self._deadline, RESTART)
         try:
             self._start()
@@ -170,7 +247,7 @@ class WireDoor:
             handles=given.get("handles", 1),
             reopen=given.get("reopen") is True,
             kill=given.get("kill") is True,
-            concurrent=False,  # one request at a time is sent here, whatever the adapter could take
+            concurrent=given.get("concurrent") is True,
             max_integer=min(given.get("max_integer", MAX_MS), MAX_MS),
             ops=frozenset(given.get("ops", OPERATIONS)),
         )
@@ -216,17 +293,58 @@ class WireDoor:
         return Misshapen(value, str(self._broken(f"{op} was answered out of shape: {wrong}"))) if wrong else Ok(decoded)
 
     def _exchange(self, cmd: str, **fields: Any) -> Mapping[str, Any]:
-        self._seq += 1
-        request = {"seq": self._seq, "cmd": cmd, **fields}
-        if self.validate:
-            self._check_own(cmd, request)
-        line = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
-        self._last = [line]
+        return self._reply(self._write([(cmd, fields)])[0])
+
+    def _write(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[int]:
+        """Send these requests in one piece, so that an adapter may have them at once; their numbers."""
+        with self._turn:
+            numbers, lines = [], []
+            for cmd, fields in requests:
+                self._seq += 1
+                request = {"seq": self._seq, "cmd": cmd, **fields}
+                if self.validate:
+                    self._check_own(cmd, request)
+                numbers.append(self._seq)
+                lines.append(json.dumps(request, ensure_ascii=False, separators=(",", ":")))
+            self._last = lines[:1]
+            self._sent.update(numbers)
+            if self._process is None:
+                raise self._broken("the adapter has ended")
+            try:
+                self._process.write("\n".join(lines).encode("utf-8"), time.monotonic() + self.deadline)
+            except Ended:
+                raise self._broken(f"the adapter's output ended{self._exit_code()}") from None
+            except Late:
+                raise NoReply(str(self._broken(f"no reply within {self.deadline:g} s"))) from None
+        return numbers
+
+    def _reply(self, number: int) -> Mapping[str, Any]:
+        """The reply of this number. One thread at a time reads, and keeps for the others what is theirs."""
+        deadline = time.monotonic() + self.deadline
+        with self._turn:
+            while number not in self._replies and self._reading:
+                if not self._turn.wait(max(0.0, deadline - time.monotonic())):
+                    raise NoReply(str(self._broken(f"no reply within {self.deadline:g} s")))
+            if number in self._replies:
+                return self._replies.pop(number)
+            self._reading = True
+        try:
+            while True:
+                reply = self._read(deadline)
+                if reply["seq"] == number:
+                    return reply
+                with self._turn:
+                    self._replies[reply["seq"]] = reply
+                    self._turn.notify_all()
+        finally:
+            with self._turn:
+                self._reading = False
+                self._turn.notify_all()
+
+    def _read(self, deadline: float) -> Mapping[str, Any]:
         if self._process is None:
             raise self._broken("the adapter has ended")
-        deadline = time.monotonic() + self.deadline
         try:
-            self._process.write(line.encode("utf-8"), deadline)
             raw = self._process.read(deadline)
         except Ended:
             raise self._broken(f"the adapter's output ended{self._exit_code()}") from None
@@ -234,7 +352,9 @@ class WireDoor:
             raise NoReply(str(self._broken(f"no reply within {self.deadline:g} s"))) from None
         except TooLong:
             raise self._broken(f"a line of over {LINE_LIMIT} bytes was written") from None
-        return self._checked(raw)
+        reply = self._checked(raw)
+        self._sent.discard(reply["seq"])
+        return reply
 
     def _check_own(self, cmd: str, request: dict[str, Any]) -> None:
         """What is sent has the protocol's shape too: anything else is a fault of ours."""
@@ -256,9 +376,10 @@ class WireDoor:
             ) from None
         if not isinstance(reply, dict):
             raise self._broken("a reply is not a JSON object")
-        if type(reply.get("seq")) is not int or reply["seq"] != self._seq:
+        if type(reply.get("seq")) is not int or reply["seq"] not in self._sent:
             double = "; does its JSON library read numbers as doubles?" if isinstance(reply.get("seq"), float) else ""
-            raise self._broken(f"a reply has seq {_cut(repr(reply.get('seq')))}; {self._seq} was due{double}")
+            due = " or ".join(map(str, sorted(self._sent))) or "none"
+            raise self._broken(f"a reply has seq {_cut(repr(reply.get('seq')))}; {due} was due{double}")
         kinds = [kind for kind in REPLIES if kind in reply]
         if len(kinds) != 1:
             raise self._broken(f"a reply has {' and '.join(kinds) or 'none'} of {', '.join(REPLIES)}; exactly one is due")

@@ -126,14 +126,18 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
 
+    def kill(self) -> None:
+        """SIGKILL for it and what it started. What it wrote before can still be read."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def end(self, patience: float) -> None:
         """Close its input, give it so many seconds to end by itself, and kill it and what it started."""
         self._close(self._process.stdin)
         if patience > 0:
             self.exit_code(patience)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self.kill()
         self._reader.join(0.2)  # to the end of what it said; not for ever, since what it started may hold the pipe open
         os.write(self._stopped, b"x")
         self._reader.join()

@@ -1,29 +1,37 @@
-"""The protocol's server: one of our stores as an adapter program (``leasehold serve``). One request at a time."""
+"""The protocol's server: one of our stores as an adapter program (``leasehold serve``).
+
+Each handle has a thread of its own, so that calls on several handles run at once; everything else is done in the order it comes.
+"""
 
 from __future__ import annotations
 
 import json
+import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from leasehold import __version__
-from leasehold.oracle.python_door import declared, takes_session
+from leasehold.oracle.python_door import Factory, declared, takes_session
 from leasehold.store import Indeterminate, Refusal, VirtualClock
 from leasehold.wire.codec import ShapeError, decode_args, encode_result
 
 Json = dict[str, Any]
+Make = Callable[[str, str, VirtualClock], Any]
 
 
 class Server:
-    """Serves stores that ``make(session_id, clock)`` opens, each an object with the methods of `leasehold.store.Store`."""
+    """Serves stores that ``make(label, session_id, clock)`` opens, each an object with the methods of `leasehold.store.Store`."""
 
-    def __init__(self, name: str, make: Callable[[str, VirtualClock], Any]) -> None:
+    def __init__(self, name: str, make: Make, *, kill: bool = False) -> None:
         self.name = name
+        self._kill = kill
+        self._written = threading.Lock()
         self.clock = VirtualClock(0)
         self._make = make
         self._stores: dict[str, _Store] = {}
-        self._handles: dict[str, tuple[_Store, Any]] = {}
+        self._handles: dict[str, tuple[_Store, Any, ThreadPoolExecutor]] = {}
         self._commands: dict[str, Callable[[Json], Json]] = {
             "hello": self._hello,
             "create": self._create,
@@ -39,17 +47,25 @@ class Server:
         """Answer every request until ``bye`` or the end of input."""
         for line in requests:
             request = json.loads(line)
-            try:
-                reply = self._commands[request["cmd"]](request)
-            except Exception as error:  # noqa: BLE001 - whatever fails here is the adapter's fault, not the store's
-                reply = {"fault": {"message": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}}
-            replies.write(json.dumps({"seq": request["seq"], **reply}, ensure_ascii=False, separators=(",", ":")) + "\n")
-            replies.flush()
+            if request["cmd"] == "call" and request["handle"] in self._handles:
+                self._handles[request["handle"]][2].submit(self._answer, request, replies)
+                continue
+            self._answer(request, replies)
             if request["cmd"] == "bye":
                 return
 
+    def _answer(self, request: Json, replies: IO[str]) -> None:
+        try:
+            reply = self._commands[request["cmd"]](request)
+        except Exception as error:  # noqa: BLE001 - whatever fails here is the adapter's fault, not the store's
+            reply = {"fault": {"message": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}}
+        text = json.dumps({"seq": request["seq"], **reply}, ensure_ascii=False, separators=(",", ":"))
+        with self._written:
+            replies.write(text + "\n")
+            replies.flush()
+
     def _hello(self, request: Json) -> Json:
-        probe = self._make("alpha", self.clock)
+        probe = self._make("probe", "alpha", self.clock)
         capabilities = declared(probe)
         _end(probe, "close")
         _end(probe, "drop")
@@ -59,24 +75,28 @@ class Server:
             "clock": capabilities.clock,
             "handles": capabilities.handles,
             "reopen": capabilities.reopen,
-            "kill": False,
-            "concurrent": False,
+            "kill": self._kill,
+            "concurrent": capabilities.concurrent,
             "max_integer": capabilities.max_integer,
             "ops": sorted(capabilities.ops),
         }
         return {"ok": {"protocol": 1, "name": self.name, "version": __version__, "language": "python", "capabilities": given}}
 
     def _create(self, request: Json) -> Json:
-        self._stores[request["store"]] = _Store(self._make(request["session_id"], self.clock))
+        self._stores[request["store"]] = _Store(self._make(request["store"], request["session_id"], self.clock))
         return {"ok": {}}
 
     def _open(self, request: Json) -> Json:
-        store = self._stores[request["store"]]
-        self._handles[request["handle"]] = (store, store.open())
+        label = request["store"]
+        if self._kill and label not in self._stores:  # made by a process that was killed
+            self._stores[label] = _Store(self._make(label, "", self.clock))
+        store = self._stores[label]
+        self._handles[request["handle"]] = (store, store.open(), ThreadPoolExecutor(max_workers=1))
         return {"ok": {}}
 
     def _close(self, request: Json) -> Json:
-        store, handle = self._handles.pop(request["handle"])
+        store, handle, thread = self._handles.pop(request["handle"])
+        thread.shutdown()
         store.close(handle)
         return {"ok": {}}
 
@@ -92,7 +112,7 @@ class Server:
 
     def _call(self, request: Json) -> Json:
         op = request["op"]
-        _, handle = self._handles[request["handle"]]
+        _, handle, _ = self._handles[request["handle"]]
         try:
             args = decode_args(op, request["args"])
         except ShapeError as error:
@@ -148,11 +168,18 @@ def _end(handle: Any, how: str) -> None:
         end()
 
 
-def serve(target: str, factory: Callable[..., Any], requests: IO[str], replies: IO[str]) -> None:
-    """Serve the stores of a factory, as `leasehold.targets` has them: ``factory(clock)``, or with ``session_id=`` too."""
+def serve(
+    target: str, factory: Factory, requests: IO[str], replies: IO[str], at_place: Callable[[str], Factory] | None = None
+) -> None:
+    """Serve the stores of a factory, as `leasehold.targets` has them: ``factory(clock)``, or with ``session_id=`` too.
+
+    With ``at_place``, which gives the factory of the store of a label, they are found again by a process that is started anew.
+    """
     wants_session = takes_session(factory)
 
-    def make(session_id: str, clock: VirtualClock) -> Any:
+    def make(label: str, session_id: str, clock: VirtualClock) -> Any:
+        if at_place is not None:
+            return at_place(label)(clock)
         return factory(clock, session_id=session_id) if wants_session else factory(clock)
 
-    Server(f"leasehold {target}", make).serve(requests, replies)
+    Server(f"leasehold {target}", make, kill=at_place is not None).serve(requests, replies)

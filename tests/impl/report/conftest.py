@@ -9,14 +9,16 @@ from typing import Any, TypeAlias
 import pytest
 from attrs import evolve, frozen
 
-from leasehold.oracle.check import Options, RaceFinding, Report, check
+from leasehold.oracle.check import Options, Report, check
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.records import Batch, BatchDraft, VacuumReport
 from leasehold.report.json import Violation
 from leasehold.report.text import Asked
 from leasehold.stores.memory import MemoryStore
-from tests.impl.wrong import LiesAboutItsTier, TwoOwners
+from tests.impl.found import forgotten, half_done
+from tests.impl.wrong import LiesAboutItsTier, TwoOwners, Unlocked
 from tests.liars.liars import LIARS
 
 NASTY = "<script>throw 1</script>|`x`</td><b onclick='y'>&amp; ![i](http://example.invalid/i) \x00\x1b end;"
@@ -53,7 +55,10 @@ class Checked:
 
 Check: TypeAlias = Callable[[str], Checked]
 
-STORES: dict[str, Any] = {one.__name__: one for one in (TwoOwners, LiesAboutItsTier, NastyIds, NastyWords)}
+STORES: dict[str, Any] = {one.__name__: one for one in (TwoOwners, LiesAboutItsTier, NastyIds, NastyWords, Unlocked)}
+
+KILLED: dict[str, Callable[[], Finding]] = {"half_done": half_done, "forgotten": forgotten}
+"""Findings of runs in which the store's process is killed; the rest of their reports is another store's."""
 NAMES = (
     "TwoOwners",  # leases
     "fence-without-expiry",  # a time far away
@@ -70,6 +75,8 @@ NAMES = (
     "NastyIds",
     "NastyWords",
     "LiesAboutItsTier",  # no run
+    "Unlocked",  # a race
+    *KILLED,
 )
 
 
@@ -87,6 +94,10 @@ def checked() -> Check:
 
 
 def _check(name: str) -> Checked:
+    if name in KILLED:
+        of, finding = _check("TwoOwners"), KILLED[name]()
+        case = Path(f"leasehold-cases/{finding.requirement}-1f2e.json")
+        return evolve(of, report=evolve(of.report, findings=(finding,), races=()), violations=[Violation(finding, case)])
     target = f"python:yourstore:{name.replace('-', '_')}"
     factory = STORES[name] if name in STORES else next(one for one in LIARS if one.name == name).factory()
     door = PythonDoor(factory, target)

@@ -27,7 +27,7 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["TwoOwners", "NastyIds", "LiesAboutItsTier"])
+@pytest.mark.parametrize("name", ["TwoOwners", "NastyIds", "LiesAboutItsTier", "Unlocked", "half_done"])
 def test_a_page_is_drawn_and_the_console_stays_empty(checked: Check, program: str, tmp_path: Path, name: str) -> None:
     one = checked(name)
     seen = browser.look(program, written(tmp_path / "report.html", check_html(one.report, one.violations, one.asked)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from collections import Counter
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 from attrs import evolve
 from rich.console import Console
 
+from leasehold.oracle.answers import AFTER, CONNECTION, SERVER
 from leasehold.oracle.findings import Finding
 from leasehold.report.cause import blame, cause, lead, notes, should
 from leasehold.report.html import check_html
@@ -229,3 +231,69 @@ def outside(drawing: str) -> list[str]:
 def test_twin_a_label_that_is_too_long_is_noticed() -> None:
     bar = '<rect class="tl-bar tl-lease" x="0" width="40"/><text class="tl-bar-text" x="6">far too long for it</text>'
     assert outside(f'<svg xmlns="http://www.w3.org/2000/svg"><g>{bar}</g></svg>') == ["far too long for it"]
+
+
+# -- kills ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_kill_leaves_half_done_is_said_with_both_possibilities(checked: Check) -> None:
+    finding, story, words = told(checked("half_done"))
+    sentence = lead(finding, story, words)
+    assert re.match(
+        r"In step 2 \(commit\) the store's process was killed before line \d+ of the store's code, and started", sentence
+    )
+    assert sentence.endswith("shows neither all of that step nor none of it.")
+    wanted = should(finding, story, words)
+    assert wanted.startswith("If step 2 happened, the answer to step 3 had to be revision 1; nodes [node-31")
+    assert "usage source-1 model-1 5/7/0/1 (LAW-8); if it did not, null" in wanted
+    assert blame(finding, story) == "Unless that is made to fail in step 2, every answer is right: so it is LAW-10 that is broken."
+    assert notes(finding, story) == {2: "killed"}
+    assert words.answer(story.lines[1]).startswith("? no answer; the store's process was killed before line")
+
+
+def test_what_a_kill_makes_the_store_forget_is_said(checked: Check) -> None:
+    finding, story, words = told(checked("forgotten"))
+    assert lead(finding, story, words) == (
+        "In step 1 (save_meta) the store's process was killed right after the answer, and started again. What was answered "
+        "before is lost: in step 2 (load_meta) the answer is null (nothing granted, or nothing there), not meta of 'name 3'."
+    )
+    assert should(finding, story, words) == "meta of 'name 3'"
+    assert blame(finding, story).startswith("By itself the wrong answer breaks META-1. Unless that is made to fail in step 1")
+    assert words.answer(story.lines[0]) == "ok; the store's process was killed right after the answer, and started again"
+
+
+def test_twin_without_a_kill_nothing_is_said_of_one(checked: Check) -> None:
+    finding = checked("forgotten").violations[0].finding
+    assert isinstance(finding, Finding)
+    calm = evolve(finding, failure=evolve(finding.failure, steps=tuple(evolve(one, kill=0) for one in finding.failure.steps)))
+    story = tell(calm.failure)
+    assert "killed" not in lead(calm, story, Words(story))
+    assert notes(calm, story) == {}
+
+
+@pytest.mark.parametrize(
+    ("kill", "word", "says", "drawn"),
+    [
+        (AFTER, "killed", "the store's process was killed right after the answer, and started again", "started again"),
+        (9, "killed", "the store's process was killed right after the answer, and started again", "started again"),
+        (
+            -SERVER - 300,
+            "server killed",
+            "the database server was killed 300 microseconds after the call was sent",
+            "started again",
+        ),
+        (-CONNECTION - 7, "cut off", "the store's connections were ended 7 microseconds after the call was sent", "cut off"),
+    ],
+)
+def test_whatever_was_made_to_fail_is_told(checked: Check, kill: int, word: str, says: str, drawn: str) -> None:
+    finding = checked("forgotten").violations[0].finding
+    assert isinstance(finding, Finding)
+    first, *rest = finding.failure.steps
+    other = evolve(finding, failure=evolve(finding.failure, steps=(evolve(first, kill=kill), *rest)))
+    story = tell(other.failure)
+    assert story.lines[0].failing == word
+    assert says in lead(other, story, Words(story))
+    assert notes(other, story) == {1: word}
+    said = "".join(ElementTree.fromstring(svg(timeline(other), "run-1")).itertext())
+    assert drawn in said
+    assert f"\u2716 {word}" in said

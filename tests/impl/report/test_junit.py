@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from leasehold.deviations import EXPLAINED
-from leasehold.oracle.check import RaceFinding
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import NotChecked
 from leasehold.report.json import Violation
 from leasehold.report.junit import broken_junit, check_junit

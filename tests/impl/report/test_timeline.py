@@ -10,10 +10,10 @@ import pytest
 
 from leasehold.oracle.findings import Finding
 from leasehold.report.timeline import EDGE, STORE, Timeline, mermaid, span, svg, timeline
-from tests.impl.report.conftest import NAMES, Check
+from tests.impl.report.conftest import KILLED, NAMES, Check
 
 SVG = "{http://www.w3.org/2000/svg}"
-RUNS = [name for name in NAMES if name != "LiesAboutItsTier"]
+RUNS = [name for name in NAMES if name not in {"LiesAboutItsTier", "Unlocked"}]
 
 
 def drawn(checked: Check, name: str) -> Timeline:
@@ -63,6 +63,17 @@ def test_a_wrong_claim_is_drawn_beside_the_right_one(checked: Check) -> None:
     assert bars["expected"].labels[0].startswith("allowed: claim on batch-1 until")
     assert bars["wrong"].labels[0].startswith("answered: claim-2 #1 on batch-1, batch-2")
     assert bars["expected"].row != bars["wrong"].row
+
+
+def test_a_kill_is_crossed_out_and_what_started_again_is_told(checked: Check) -> None:
+    for name in RUNS:
+        line = drawn(checked, name)
+        root = ElementTree.fromstring(svg(line, "run-1"))
+        crosses = sum(one.get("class") == "tl-kill" for one in root.iter(f"{SVG}line"))
+        restarts = sum(one.get("class") == "tl-restart" for one in root.iter(f"{SVG}line"))
+        assert (crosses, restarts) == ((2, 1) if name in KILLED else (0, 0)), name
+        assert ("started again" in "".join(root.itertext())) == (name in KILLED)
+        assert [mark.failing for mark in line.marks if mark.failing] == (["killed"] if name in KILLED else [])
 
 
 def test_a_commit_says_what_the_head_became(checked: Check) -> None:

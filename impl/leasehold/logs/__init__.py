@@ -1,0 +1,1 @@
+"""Recorded histories: the forms they are read from, and the objects they can be histories of."""

@@ -1,0 +1,403 @@
+"""Concurrent runs: several clients of one store at once, their history, and whether the model can explain it (LAW-12).
+
+Each client has a handle and a thread of its own. A history notes what was asked when and what came back when; at the end everything
+is read back, one call after the other. If no order of the calls within their times is right, the store is wrong, and the smallest
+part of the history that shows it is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from leasehold.oracle.answers import Answer, Door, Err, NoReply, Ok, Skip, Unknown
+from leasehold.oracle.binding import Unbound, operation
+from leasehold.oracle.explain import Asked, Asking, Judged, Possible, Silence, StoreSpecification, explain, is_loose
+from leasehold.oracle.moment import Mismatch
+from leasehold.oracle.probe import ANN, LOAD
+from leasehold.oracle.races import ALL, BOB, PENDING, ROWS, Race, ask
+from leasehold.oracle.run import CONTENTION, SLACK, START, Execution, Failure, Indefinite, Run, failure
+from leasehold.oracle.run import Silence as Unasked
+from leasehold.oracle.schedule import Schedule
+from leasehold.oracle.view import View
+from leasehold.oracle.worlds import READS
+from leasehold.wire.client import WireDoor
+from leasehold_model.attachment import LoadMeta
+from leasehold_model.commit import CommitState
+from leasehold_model.graph import LoadSession, Tombstone
+from leasehold_model.history import Call
+from leasehold_model.ids import OwnerId
+from leasehold_model.lease import TryClaimLease
+from leasehold_model.machine import Command, Contract
+from leasehold_model.state import lane_of
+
+OPENING = ("list_queued_work", ("alpha",))
+"""What each handle is asked once before a race, so that it is open."""
+
+STRANGER = OwnerId(4)
+"""An owner that no client is."""
+
+PATIENCE = 5.0
+"""Seconds that the clients of one race may take at least."""
+
+
+@frozen
+class Next:
+    """A call that could have come next, and why the model refuses it after those that it can explain."""
+
+    call: Asking
+    mismatch: Mismatch
+
+
+@frozen
+class RaceFinding:
+    """What was found beside a run of one client: above all calls at once that no order explains (LAW-12).
+
+    ``calls``: the part of the history that shows it, by start; ``explained``: indexes of calls in an order that is right, as far as
+    one goes; ``refused``: what could have come next. ``again``: in how many of ``tries`` reruns it was seen again.
+    """
+
+    requirement: str
+    message: str
+    also: tuple[str, ...] = field(default=(), kw_only=True)
+    race: Race | None = field(default=None, kw_only=True)
+    schedule: Schedule | None = field(default=None, kw_only=True)
+    calls: tuple[Asking, ...] = field(default=(), kw_only=True)
+    explained: tuple[int, ...] = field(default=(), kw_only=True)
+    refused: tuple[Next, ...] = field(default=(), kw_only=True)
+    again: int = field(default=0, kw_only=True)
+    tries: int = field(default=0, kw_only=True)
+    history: History | None = field(default=None, kw_only=True, repr=False)
+
+    @property
+    def commands(self) -> int:
+        """Calls of the minimised history."""
+        return len(self.calls)
+
+
+@frozen
+class History:
+    """What several clients asked a store and what it answered. ``specification``: the store as it was before.
+
+    ``steps`` and ``answers``: what was done before.
+    """
+
+    calls: tuple[Asking, ...]
+    specification: StoreSpecification
+    steps: Run = ()
+    answers: tuple[Answer | None, ...] = ()
+
+
+class Hung(Exception):
+    """Not every client was answered in time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"not every client was answered within {seconds:g} s")
+        self.seconds = seconds
+
+
+class Threads:
+    """Clients as threads of this process, each on a handle of its own."""
+
+    def __init__(self, door: Door, contract: Contract) -> None:
+        self.door = door
+        self.contract = contract
+        self.now = START
+        self.real = door.capabilities.clock == "real"
+
+    def run(self, race: Race, schedule: Schedule | None = None) -> History | Failure | None:
+        """Run a race on a fresh store. A failure: it went wrong before the clients started. None: nothing can be said.
+
+        Raises `Hung`.
+        """
+        execution = Execution(self.door, self.contract)
+        for one in race.before:
+            try:
+                mismatch = execution.do(one)
+            except (Unbound, Unasked):
+                continue
+            except Indefinite:
+                return None
+            if mismatch is not None:
+                return failure(execution, mismatch)
+        if execution.worlds or any(isinstance(one, Unknown | Skip) for one in execution.answers):
+            return None
+        self.now = execution.now
+        start = Possible(execution.state, execution.binding)
+        view = View(execution.binding)
+        clients = [_Client(self, number, commands, view) for number, commands in enumerate(race.clients)]
+        for number in range(len(clients)):
+            self.door.call(number, *OPENING)
+        self._race(clients, schedule)
+        last = _Client(self, len(clients), _read_back(self.door.capabilities.ops), view, handle=0)
+        last.go()
+        for client in (*clients, last):
+            if isinstance(client.broken, NoReply):
+                self.door.restart()
+                raise Hung(self.door.deadline)
+            if client.broken is not None:
+                raise client.broken
+        calls = tuple(call for one in (*clients, last) for call in one.calls)
+        specification = StoreSpecification(self.contract, start.state, start.binding, view.binding, self.real or is_loose(calls))
+        return History(calls, specification, tuple(execution.steps), tuple(execution.answers))
+
+    def _race(self, clients: Sequence[_Client], schedule: Schedule | None) -> None:
+        patience = max(PATIENCE, 2 * self.door.deadline)
+        ends = time.monotonic() + patience
+        barrier = threading.Barrier(len(clients))
+
+        def run(client: _Client) -> None:
+            if schedule is None:
+                barrier.wait()
+                client.go()
+                return
+            schedule.begin(client.number)
+            try:
+                client.go()
+            finally:
+                schedule.end(client.number)
+
+        if schedule is None:
+            self._volley(clients)
+        threads = [threading.Thread(target=run, args=(client,), daemon=True) for client in clients]
+        interval = sys.getswitchinterval()
+        if schedule is None:
+            sys.setswitchinterval(1e-6)  # so that the threads take turns within a call, not after many
+        try:
+            for thread in threads:
+                thread.start()
+            if schedule is not None and not schedule.watch(ends):
+                raise Hung(patience)
+            for thread in threads:
+                thread.join(max(0.0, ends - time.monotonic()))
+                if thread.is_alive():
+                    raise Hung(patience)
+        finally:
+            sys.setswitchinterval(interval)
+
+    def _volley(self, clients: Sequence[_Client]) -> None:
+        """Through a pipe, the first calls of all clients are sent in one piece, so that the adapter has them at once."""
+        if not isinstance(self.door, WireDoor):
+            return
+        calls = [(client, first) for client in clients if (first := client.first()) is not None]
+        if len(calls) > 1:
+            for client, _ in calls:
+                client.sent(0)
+            for (client, _), number in zip(calls, self.door.send([first for _, first in calls]), strict=True):
+                client.sent(number)
+
+
+_TICK = itertools.count(1)
+
+
+class _Client:
+    """One client: sends its commands one after the other and notes the calls."""
+
+    def __init__(self, of: Threads, number: int, commands: Sequence[Command], view: View, handle: int = -1) -> None:
+        self.number = number
+        self.calls: list[Asking] = []
+        self.broken: BaseException | None = None
+        self._sent: tuple[int, int, int] | None = None
+        self._of = of
+        self._handle = number if handle < 0 else handle
+        self._commands = commands
+        self._view = view
+
+    def go(self) -> None:
+        """Send everything. What goes wrong is kept for who waits."""
+        try:
+            for command in self._commands:
+                ready = self._view.resolved(command)
+                if ready is not None:
+                    with contextlib.suppress(Unbound):
+                        self._call(ready)
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
+            self.broken = error
+
+    def first(self) -> tuple[int, str, tuple[Any, ...]] | None:
+        """The first call, to be sent together with those of the others; None if it cannot be."""
+        ready = self._view.resolved(self._commands[0]) if self._commands else None
+        if ready is None:
+            return None
+        with contextlib.suppress(Unbound):
+            op, args = self._view.binding.call(ready)
+            return (self._handle, op, args) if op in self._of.door.capabilities.ops else None
+        return None
+
+    def sent(self, number: int) -> None:
+        """The first call is about to be sent (0), or was, under this number."""
+        _, start, began = self._sent or (0, next(_TICK), _now_ms())
+        self._sent = number, start, began
+
+    def _call(self, command: Command) -> None:
+        door = self._of.door
+        op, args = self._view.binding.call(command)
+        if op not in door.capabilities.ops:
+            return
+        ends, pause = time.monotonic() + min(CONTENTION, door.deadline), 0.0005
+        while True:
+            sent, self._sent = self._sent, None
+            start, began = sent[1:] if sent else (next(_TICK), _now_ms())
+            if sent and isinstance(door, WireDoor):
+                answer = door.received(sent[0], op)
+            else:
+                answer = door.call(self._handle, op, args)
+            end, ended = next(_TICK), _now_ms()
+            if not (isinstance(answer, Err) and answer.code == "contended") or time.monotonic() > ends:
+                break
+            time.sleep(pause)  # nothing happened, so nothing is noted
+            pause = min(2 * pause, 0.02)
+        if isinstance(answer, Skip):
+            return
+        self._view.learn(command, answer)
+        first, last = self._of.now, self._of.now
+        if self._of.real:  # the model's clock went on by a millisecond a call, if need be, and may be ahead of the real one
+            first, last = began - SLACK, max(ended, self._of.now) + SLACK
+        lost = isinstance(answer, Unknown)
+        self.calls.append(Call(self.number, start, None if lost else end, Asked(op, command, first, last), answer, not lost))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _read_back(ops: frozenset[str]) -> list[Command]:
+    """Everything that can be read; and then the lane is asked for, since no read shows who holds it, and by which token."""
+    lanes = (ask(ANN, 9_001), ask(BOB, 9_002), ask(STRANGER, 9_003))
+    return [one for one in (LOAD, ALL, PENDING, ROWS, LoadMeta(), *lanes) if operation(one) in ops]
+
+
+def judged(history: History) -> tuple[Judged | None, str]:
+    """The verdict on a history, or why there is none."""
+    try:
+        return explain(history.calls, history.specification), ""
+    except Silence as silence:
+        return None, str(silence)
+
+
+def finding(history: History, result: Judged, race: Race | None, schedule: Schedule | None = None) -> RaceFinding:
+    """What is wrong with a history that cannot be explained, in its smallest part."""
+    calls, small = _smallest(history, result)
+    specification = history.specification
+    refused = _refused(calls, small, specification)
+    requirement, also = _rule(refused, history.calls, specification)
+    return RaceFinding(
+        requirement,
+        _message(calls, refused, race),
+        also=also,
+        race=race,
+        schedule=schedule,
+        calls=tuple(calls),
+        explained=small.order,
+        refused=refused,
+        history=history,
+    )
+
+
+def _message(calls: Sequence[Asking], refused: Sequence[Next], race: Race | None) -> str:
+    """The finding in a sentence."""
+    named = f" ({race.name})" if race is not None else ""
+    wrong = refused[0].mismatch if refused else None
+    why = f"{wrong.where}: the contract allows {wrong.allowed} there; the store answered {wrong.given}" if wrong else ""
+    clients = len({call.client for call in calls})
+    return f"no order of {len(calls)} calls of {clients} clients at once{named} explains the answers. {why}".rstrip()
+
+
+def _smallest(history: History, result: Judged) -> tuple[list[Asking], Judged]:
+    """The shortest prefix that is wrong, without calls that changed nothing and are not needed to show it."""
+    calls = list(history.calls)
+    if result.stuck is not None:
+        end = calls[result.stuck].end or math.inf
+        prefix = [_until(call, end) for call in calls if call.start <= end]
+        again = explain(prefix, history.specification)
+        if again.verdict == "not linearizable":
+            calls, result = prefix, again
+    for call in list(reversed(calls)):
+        if _inert(call):
+            without = [one for one in calls if one is not call]
+            again = explain(without, history.specification)
+            if again.verdict == "not linearizable":
+                calls, result = without, again
+    calls.sort(key=lambda call: call.start)
+    return calls, explain(calls, history.specification)
+
+
+def _until(call: Asking, end: float) -> Asking:
+    """The call as it stood at that time: one that had not returned may or may not have taken effect."""
+    return call if call.end is not None and call.end <= end else evolve(call, end=None, definite=False)
+
+
+def _inert(call: Asking) -> bool:
+    """It changed nothing, whatever the order: a read, or one that was refused."""
+    if not call.definite:
+        return False
+    answer = call.answer
+    refused = isinstance(answer, Ok) and answer.value is None and call.action.op in GRANTS
+    return isinstance(call.action.command, READS) or isinstance(answer, Err) or refused
+
+
+GRANTS = frozenset(
+    (
+        "try_claim_session_execution_lease",
+        "claim_ready_queued_work",
+        "claim_ready_queued_work_by_batch_ids",
+        "cancel_queued_work_batch",
+    )
+)
+"""Operations whose ``None`` means that nothing was granted."""
+
+
+def _refused(calls: Sequence[Asking], result: Judged, specification: StoreSpecification) -> tuple[Next, ...]:
+    """The calls that could have come next after those explained, and why the model refuses each."""
+    left = [call for index, call in enumerate(calls) if index not in result.order]
+    ends = min((call.end for call in left if call.definite and call.end is not None), default=math.inf)
+    found = []
+    for call in left:
+        if call.start <= ends:
+            mismatch = specification.why_not(result.state, call)
+            if mismatch is not None:
+                found.append(Next(call, mismatch))
+    return tuple(found)
+
+
+def _rule(refused: Sequence[Next], calls: Sequence[Asking], specification: StoreSpecification) -> tuple[str, tuple[str, ...]]:
+    """The rule that was broken, the most specific that can be told, and others."""
+    rules = list(dict.fromkeys(one.mismatch.rule for one in refused))
+    if not all(call.definite for call in calls):
+        return "LAW-12", tuple(rules)  # what lost calls did is not known, so no other call can be blamed
+    chosen = rules[0] if len(rules) == 1 else "LAW-12"
+    for one in refused:
+        better = _better(one, [call for call in calls if _overlap(call, one.call)], specification)
+        if better:
+            chosen = better
+            break
+    return chosen, tuple(dict.fromkeys(one for one in (*rules, "LAW-12") if one != chosen))
+
+
+def _better(one: Next, beside: Sequence[Asking], specification: StoreSpecification) -> str:
+    """What the calls beside it say that the answer alone does not; empty: nothing."""
+    command, answer = one.call.action.command, one.call.answer
+    if isinstance(command, TryClaimLease):
+        granted = isinstance(answer, Ok) and answer.value is not None
+        if granted and one.mismatch.allowed == "null":
+            return "LEASE-8" if lane_of(specification.state, command.session).fencing == 0 else "LAW-2"
+        releasing = [call for call in beside if isinstance(call.action.command, CommitState) and call.action.command.release.token]
+        return "LAW-11" if releasing and not granted else ""
+    if isinstance(command, LoadSession):
+        if any(isinstance(call.action.command, CommitState) for call in beside):
+            return "LAW-11"
+        if any(isinstance(call.action.command, Tombstone) for call in beside):
+            return "GRAPH-6"
+    return ""
+
+
+def _overlap(one: Asking, two: Asking) -> bool:
+    return one.start <= (two.end or math.inf) and two.start <= (one.end or math.inf)

@@ -1,0 +1,232 @@
+"""Crash runs: the process that holds the store is killed in the middle of a call; then nothing may be lost, and nothing half done.
+
+Every call of the races is killed at every point of it, and after it was answered, one point after the other; then drawn runs are
+killed at drawn points. What follows reads everything back, does the same once more, and asks for what a store that forgot would
+grant.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+from attrs import define, evolve
+
+from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Crashing, Door, Unknown
+from leasehold.oracle.binding import operation
+from leasehold.oracle.coverage import Coverage
+from leasehold.oracle.drive import advance, end, seeded
+from leasehold.oracle.points import Points
+from leasehold.oracle.probe import LONG, enqueue
+from leasehold.oracle.provoke import Tally, do
+from leasehold.oracle.races import BOB, races
+from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Reopen, Run, Step, failure
+from leasehold.oracle.walker import FOCI, Walker
+from leasehold.oracle.worlds import READS
+from leasehold_model.attachment import SaveMeta
+from leasehold_model.claim import ClaimReady
+from leasehold_model.commit import CommitState
+from leasehold_model.ids import Body, FencingToken, LeaseToken, Name, SessionId
+from leasehold_model.lease import ReleaseLease, TryClaimLease
+from leasehold_model.machine import Command, Contract
+from leasehold_model.state import Fence, lane_of
+
+WALKED = 0.3
+"""How likely it is that a drawn run comes after the points of a call."""
+
+TWICE = 0.3
+"""How likely it is that the process is killed a second time in a run."""
+
+COMMITS = 4
+"""How many commits are killed for one of each other operation."""
+
+AT_ONCE = 3
+"""Points of one call at which it is killed before the next call is looked at."""
+
+AGAIN = 9_000
+"""Names from here on are those of what is done after the kill."""
+
+CONNECTIONS, SERVERS, LATEST = 0.5, 0.1, 3_000
+"""How likely it is that after a call's kills its connection is ended, or its server killed; up to so many microseconds after it."""
+
+LENGTHS = (3, 6, 12, 20)
+
+
+@define
+class _Target:
+    """One call, what comes before it, and where it was killed so far."""
+
+    before: Run
+    command: Command
+    points: Points
+
+
+class Crashes:
+    """An endless source of crash runs. ``run`` does one and returns what it found."""
+
+    def __init__(self, door: Crashing, contract: Contract, seed: int, coverage: Coverage, tally: Tally) -> None:
+        self.door = door
+        self.contract = contract
+        self.coverage = coverage
+        self.tally = tally
+        self._seed = seed
+        self._rng = random.Random(seed)
+        self._drawn = 0
+        self._runs = self._all()
+
+    def run(self) -> Failure | None:
+        """The next run."""
+        return next(self._runs)
+
+    def _all(self) -> Iterator[Failure | None]:
+        targets = list(_targets(self.door))
+        self._rng.shuffle(targets)
+        targets = _in_turn(targets)
+        for one in targets:
+            yield self._killed(one, AFTER)
+            for at in one.points.likely:
+                if at not in one.points.tried:
+                    one.points.tried.add(at)
+                    yield self._killed(one, at)
+            yield from self._database(one)
+        while True:
+            for one in targets:
+                for _ in range(AT_ONCE):
+                    at_next = one.points.next()
+                    if at_next is not None:
+                        one.points.tried.add(at_next)
+                        yield self._killed(one, at_next)
+                yield from self._database(one)
+                if self._rng.random() < WALKED:
+                    yield self._walked()
+
+    def _killed(self, one: _Target, at: int) -> Failure | None:
+        """The call, killed there; then what would show that something was lost."""
+        self.tally.kills += 1
+        last = Step(START, 0, one.command, kill=at)
+        return self._execute((*one.before, last), one)
+
+    def _database(self, one: _Target) -> Iterator[Failure | None]:
+        """Now and then it is the database below the store that fails."""
+        faults = self.door.faults
+        if CONNECTION in faults and self._rng.random() < CONNECTIONS:
+            self.tally.connections += 1
+            yield self._execute((*one.before, Step(START, 0, one.command, kill=-CONNECTION - self._rng.randrange(LATEST))), one)
+        if SERVER in faults and self._rng.random() < SERVERS:
+            self.tally.servers += 1
+            yield self._execute((*one.before, Step(START, 0, one.command, kill=-SERVER - self._rng.randrange(LATEST))), one)
+
+    def _execute(self, steps: Run, one: _Target) -> Failure | None:
+        execution = Execution(self.door, self.contract, self.coverage)
+        try:
+            for step in steps:
+                found = do(execution, step)
+                if found is not None:
+                    return found
+            if execution.steps and execution.steps[-1].kill == AFTER:
+                one.points.count = self.door.points
+                one.points.likely = [
+                    point for mark in self.door.marks for point in (mark, mark - 1) if 0 < point <= self.door.points
+                ]
+            for step in self._afterwards(execution, one.command):
+                found = do(execution, step)
+                if found is not None:
+                    return found
+        except Indefinite:
+            return None
+        return None
+
+    def _afterwards(self, execution: Execution, command: Command) -> Iterator[Step]:
+        """Read everything back; then what a client would do that had no answer; then what a store that forgot gives twice.
+
+        Now and then the process is killed once more: what the first one after the kill wrote may hang on what was half done.
+        """
+        walker = Walker(seeded(self._rng.randrange(2**32)), self.contract, self.door.capabilities)
+        reads = walker.read_back(execution.state)
+        again = evolve(command, name=Name(AGAIN)) if hasattr(command, "name") else command  # type: ignore[arg-type]
+        for one in (*reads, again, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
+            yield Step(execution.now, 0, one)
+        for name, session in ((AGAIN + 3, BOUND), (AGAIN + 4, OTHER)):
+            yield Step(execution.now, 0, ReleaseLease(holder(execution, session)))
+            yield Step(execution.now, 0, TryClaimLease(session, BOB, LONG, Name(name)))
+        taken = ClaimReady(BOUND, holder(execution, BOUND), BOB, True, LONG, 10, Name(AGAIN + 5))
+        for one in (taken, *reads):
+            yield Step(execution.now, 0, one)
+        if self._rng.random() < TWICE:
+            yield Step(execution.now, 0, SaveMeta(Body(AGAIN)), kill=AFTER)
+            for one in reads:
+                yield Step(execution.now, 0, one)
+
+    def _walked(self) -> Failure | None:
+        """A drawn run with a kill at a drawn point, and the rest of the run after it."""
+        self._drawn += 1
+        focus = FOCI[self._drawn % len(FOCI)]
+        walker = Walker(seeded(self._seed * 104_729 + self._drawn), self.contract, self.door.capabilities, focus)
+        execution = Execution(self.door, self.contract, self.coverage)
+        try:
+            for _ in range(self._rng.choice(LENGTHS)):
+                mismatch = advance(execution, walker)
+                if mismatch is not None:
+                    return failure(execution, mismatch)
+            found = self._kill_drawn(execution, walker)
+            if found is not None:
+                return found
+            for _ in range(self._rng.choice(LENGTHS)):
+                mismatch = advance(execution, walker)
+                if mismatch is not None:
+                    return failure(execution, mismatch)
+            return end(execution, walker)
+        except Indefinite:
+            return None
+
+    def _kill_drawn(self, execution: Execution, walker: Walker) -> Failure | None:
+        points = self.door.points
+        before = execution.state
+        one = walker.next(before)
+        if isinstance(one.action, (Reopen, *READS)):
+            return None
+        at = self._rng.randint(1, max(1, 2 * points)) if self._rng.random() < 0.8 else AFTER
+        count = len(execution.steps)
+        found = do(execution, evolve(one, kill=at))
+        self.tally.kills += 1
+        if found is None and len(execution.steps) > count:
+            if isinstance(execution.answers[-1], Unknown):
+                walker.lost(one.action)
+            else:
+                walker.took(one.action, False, before, execution.state)
+            walker.pending += walker.read_back(execution.state)
+        return found
+
+
+def _in_turn(targets: list[_Target]) -> list[_Target]:
+    """Each operation in turn, and of commits, of which most can be half done, several."""
+    counts: Counter[str] = Counter()
+    ranked: list[tuple[int, int, _Target]] = []
+    for one in targets:
+        op = operation(one.command)
+        ranked.append((counts[op] // (COMMITS if isinstance(one.command, CommitState) else 1), len(ranked), one))
+        counts[op] += 1
+    return [one for _, _, one in sorted(ranked, key=lambda item: item[:2])]
+
+
+def holder(execution: Execution, session: SessionId) -> Fence:
+    """What the holder of a session's lane shows; what nobody ever held, if it is free."""
+    lane = lane_of(execution.state, session)
+    return (
+        Fence(session, lane.owner, lane.token, lane.fencing) if lane.token else Fence(session, BOB, LeaseToken(-1), FencingToken(1))
+    )
+
+
+def _targets(door: Door) -> Iterator[_Target]:
+    """Each call of a race that changes something, alone, after what comes before it there."""
+    seen = set()
+    for race in races(door.capabilities):
+        for client in race.clients:
+            earlier: Run = race.before
+            for command in client:
+                key = (earlier, evolve(command, name=Name(0)) if hasattr(command, "name") else command)  # type: ignore[arg-type]
+                if not isinstance(command, READS) and key not in seen:
+                    seen.add(key)
+                    yield _Target(earlier, command, Points())
+                earlier = (*earlier, Step(START, 0, command))

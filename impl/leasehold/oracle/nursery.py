@@ -1,0 +1,196 @@
+"""Stores in processes of their own, which can be killed with SIGKILL at any line and started again on the same data.
+
+A nursery is one process that has imported everything and does nothing but fork: a child is there within milliseconds, and no thread
+or lock of the check is copied into it. A child holds the store and answers calls over a socket, with pickled records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+from leasehold.oracle.answers import BrokenTarget
+
+START = 20.0
+"""Seconds within which a child has to be there."""
+
+
+class Nursery:
+    """Starts children of one target. ``place`` is the directory that holds their stores' data."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self._directory = tempfile.TemporaryDirectory(prefix="leasehold-kill-", ignore_cleanup_errors=True)
+        self.place = Path(self._directory.name)
+        self._listener = Listener(str(self.place / "door"), "AF_UNIX")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "leasehold.oracle.nursery", str(self.place / "door"), target],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
+            text=True,
+            bufsize=1,
+        )
+
+    def child(self) -> Child:
+        """One more child. Raises `BrokenTarget`."""
+        assert self._process.stdin and self._process.stdout  # noqa: S101, PT018 - they are pipes
+        try:
+            self._process.stdin.write("fork\n")
+            pid = int(self._process.stdout.readline())
+            return Child(pid, self._listener.accept())
+        except (OSError, ValueError) as error:
+            raise BrokenTarget(f"no process can be started for {self.target}: {error}") from error
+
+    def close(self) -> None:
+        """End the nursery; its children have ended by then, or end with their connection."""
+        assert self._process.stdin and self._process.stdout  # noqa: S101, PT018 - they are pipes
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._listener.close()
+        self._directory.cleanup()
+
+
+class Gone(Exception):
+    """The child has ended."""
+
+
+class Child:
+    """A process that holds a store."""
+
+    def __init__(self, pid: int, connection: Connection) -> None:
+        self.pid = pid
+        self._connection = connection
+
+    def ask(self, *request: Any, timeout: float | None = None) -> Any:
+        """The reply to a request. Raises `Gone` if the child ends instead, `TimeoutError` if it does neither in time."""
+        self.tell(*request)
+        return self.hear(timeout)
+
+    def tell(self, *request: Any) -> None:
+        """Send a request. Raises `Gone`."""
+        try:
+            self._connection.send(request)
+        except OSError as error:
+            raise Gone from error
+
+    def hear(self, timeout: float | None = None) -> Any:
+        """The reply to what was told. Raises `Gone` or `TimeoutError`."""
+        try:
+            if timeout is not None and not self._connection.poll(timeout):
+                raise TimeoutError
+            return self._connection.recv()
+        except TimeoutError:
+            raise
+        except (EOFError, OSError) as error:
+            raise Gone from error
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._connection.recv_bytes()
+        self._connection.close()
+
+
+# -- in the nursery's process and in its children ----------------------------------------------------------------------------------
+
+
+def main(address: str, target: str) -> None:
+    """Fork a child for each line that comes in; print its process id. What the target needs is imported before."""
+    import leasehold.oracle.kill  # noqa: F401, PLC0415 - so that no child has to
+    from leasehold.targets import import_early  # noqa: PLC0415
+
+    import_early(target)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for _ in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _child(address)
+        print(pid, flush=True)
+
+
+def _child(address: str) -> None:
+    """Answer requests until the connection ends."""
+    from leasehold.oracle.kill import Served  # noqa: PLC0415
+    from leasehold.targets import at_place  # noqa: PLC0415
+
+    status = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        served = Served(at_place)
+        with Client(address, "AF_UNIX") as connection, contextlib.suppress(EOFError, OSError):
+            while True:
+                connection.send(served.answer(connection.recv()))
+        status = 0
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+class Fuse:
+    """Kills this process at the n-th line of the store's code in a call; 0: at none.
+
+    With a ``place`` it notes instead at which lines the data there had just changed: to end there is the likeliest to leave half of
+    an operation. ``count``: how many lines there were.
+    """
+
+    def __init__(self, at: int, own: Callable[[str], bool], place: Path | None = None) -> None:
+        self.count = 0
+        self.marks: list[int] = []
+        self._at = at
+        self._own = own
+        self._place = place
+        self._seen = self._data()
+
+    def __enter__(self) -> Self:
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _enter(self, frame: FrameType, _event: str, _arg: Any) -> Any:
+        return self._line if self._own(frame.f_code.co_filename) else None
+
+    def _line(self, _frame: FrameType, event: str, _arg: Any) -> Any:
+        if event == "line":
+            self.count += 1
+            if self.count == self._at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self._place is not None:
+                now = self._data()
+                if now != self._seen:
+                    self._seen = now
+                    self.marks.append(self.count)
+        return self._line
+
+    def _data(self) -> list[tuple[str, int, int]]:
+        """What tells whether a file of the store has changed."""
+        if self._place is None:
+            return []
+        found = []
+        for directory, _, files in os.walk(self._place):
+            for name in files:
+                with contextlib.suppress(OSError):
+                    status = os.stat(os.path.join(directory, name))  # noqa: PTH116, PTH118 - at every line of a store
+                    found.append((name, status.st_size, status.st_mtime_ns))
+        return found
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,220 @@
+"""Races: what several clients do at once to one store, chosen so that a store that checks first and acts later is caught between.
+
+A race is data: what happened before, one client after the other, and then a short list of commands for each client. The commands of
+a client may name what its own earlier ones were granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import evolve, frozen
+
+from leasehold.oracle.binding import operation
+from leasehold.oracle.probe import ANN, FAR, LOAD, LONG, PATH, claim, commit, enqueue, fence, lane
+from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Run, Step
+from leasehold.store import Capabilities
+from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
+from leasehold_model.claim import AbandonClaim, ClaimByIds, RenewClaim
+from leasehold_model.commit import CommitState, TurnStamp
+from leasehold_model.graph import CollectGarbage, LoadNode, Tombstone, Vacuum
+from leasehold_model.ids import AttachmentId, BatchId, Body, ClaimId, LeaseToken, Millis, Name, NodeId, OwnerId, TurnHash, TurnId
+from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
+from leasehold_model.machine import Command
+from leasehold_model.queue import CancelBatch, Completion, ListQueued
+from leasehold_model.state import Part, Usage
+
+BOB = OwnerId(2)
+CLAIMED = 60
+"""The name of the claim that was granted before the clients start."""
+
+
+@frozen
+class Race:
+    """``before``: one after the other. ``clients``: at once, each its own list."""
+
+    name: str
+    before: Run
+    clients: tuple[tuple[Command, ...], ...]
+
+    @property
+    def commands(self) -> Iterator[Command]:
+        """Everything that is asked."""
+        yield from (one.action for one in self.before if not isinstance(one.action, Reopen))
+        for client in self.clients:
+            yield from client
+
+    @property
+    def operations(self) -> list[str]:
+        """What the clients begin with."""
+        return sorted({operation(client[0]) for client in self.clients if client})
+
+
+def race(name: str, before: tuple[Command, ...], clients: tuple[tuple[Command, ...], ...]) -> Race:
+    """A race on a store to which this was done, all at one time."""
+    return Race(name, tuple(Step(START, 0, command) for command in before), clients)
+
+
+def ask(owner: OwnerId, name: int, ttl: int = LONG) -> Command:
+    """Ask for the lane."""
+    return TryClaimLease(BOUND, owner, Millis(ttl), Name(name))
+
+
+def work(name: int, ttl: int = LONG, batches: int = 2) -> tuple[Command, ...]:
+    """Ann holds the lane, and some batches are claimed."""
+    return (lane(), *(enqueue(10 + number) for number in range(batches)), claim(name, 10, ttl))
+
+
+def done(name: int, *batches: int) -> Completion:
+    """A completion; of all that the claim took, unless batches are named."""
+    return Completion(BOUND, ClaimId(name), LeaseToken(name), tuple(BatchId(one) for one in batches))
+
+
+def abandon(name: int) -> Command:
+    """Give a claim back."""
+    return AbandonClaim(BOUND, ClaimId(name), LeaseToken(name), ())
+
+
+def renew(name: int) -> Command:
+    """Extend a claim."""
+    return RenewClaim(BOUND, ClaimId(name), LeaseToken(name), (), LONG)
+
+
+def expecting(revision: int, name: int, turn: int = 0, turn_hash: int = 1) -> CommitState:
+    """A commit that compares and swaps; with a stamp if a turn is given."""
+    one = evolve(commit(name, (name, 0), leaf=name), expected_revision=revision)
+    return evolve(one, stamp=TurnStamp(BOUND, TurnId(turn), TurnHash(turn_hash))) if turn else one
+
+
+def spent(name: int) -> CommitState:
+    """A commit that brings nodes, usage, and a body."""
+    row = Usage(Body(1), Body(1), 5, 7, 0, 1)
+    one = commit(name, (name, 0), (name + 100, name), leaf=name + 100, tool_state=Part(Body(name), Body(0)))
+    return evolve(one, usage=(row,))
+
+
+ALL, PENDING = ListQueued(BOUND, False), ListQueued(BOUND, True)
+ROWS = ListUncommitted(FAR)
+THREE_NODES = (lane(), commit(30, (1, 0), (2, 1), (3, 2), leaf=3))
+
+
+def intent(name: int, session: int = BOUND) -> Command:
+    """An attachment is about to be written."""
+    return RecordIntent(AttachmentId(name), OTHER if session == OTHER else BOUND, Body(name), Millis(START))
+
+
+def races(capabilities: Capabilities) -> Iterator[Race]:
+    """Those races that a store with these capabilities can be sent."""
+    kept = capabilities.manifest == "persistent"
+    for one in (*_leases(), *_queue(), *_claims(), *_commits(), *_loads(), *(_manifest() if kept else ())):
+        offered = {operation(command) for command in one.commands} <= capabilities.ops
+        if offered and len(one.clients) <= capabilities.handles:
+            yield one
+
+
+def _leases() -> Iterator[Race]:
+    yield race("two ask for a lane that was never claimed", (), ((ask(ANN, 101),), (ask(BOB, 201),)))
+    yield race("three ask for a lane that was never claimed", (), tuple((ask(OwnerId(n), n * 100 + 1),) for n in (1, 2, 3)))
+    yield race("one owner asks twice at once", (), ((ask(ANN, 101),), (ask(ANN, 201),)))
+    yield race("two ask for a lane that has expired", (lane(), ReleaseLease(fence())), ((ask(ANN, 101),), (ask(BOB, 201),)))
+    yield race("two ask after a lease of no time", (ask(ANN, 1, 0),), ((ask(ANN, 101),), (ask(BOB, 201),)))
+    yield race("a release against a claim", (lane(),), ((ReleaseLease(fence()), ask(ANN, 101)), (ask(BOB, 201), ask(BOB, 202))))
+    yield race("a renewal against a release", (lane(),), ((RenewLease(fence(), LONG),), (ReleaseLease(fence()), ask(BOB, 201))))
+    yield race("a re-entry against a release", (lane(),), ((ask(ANN, 101),), (ReleaseLease(fence()), ask(BOB, 201))))
+    yield race("a lease for long, and leases for no time", (), ((ask(ANN, 101),), (ask(BOB, 201, 0), ask(BOB, 202, 0))))
+    twice = (ReleaseLease(fence()), ask(BOB, 201), ask(ANN, 202))
+    yield race("released twice, and claimed", (lane(),), ((ReleaseLease(fence()),), twice))
+
+
+def _queue() -> Iterator[Race]:
+    yield race("one source key at once", (), ((enqueue(11, source=1),), (enqueue(21, source=1),)))
+    yield race("one source key and the lists", (), ((enqueue(11, source=1), ALL), (enqueue(21, source=1), ALL)))
+    yield race("batches at once", (), ((enqueue(11), enqueue(12)), (enqueue(21), enqueue(22))))
+    yield race("lists between batches", (), ((enqueue(11),), (enqueue(21), ALL, enqueue(22), ALL)))
+    yield race("a list while batches come", (enqueue(10),), ((enqueue(11), enqueue(12)), (ALL, PENDING)))
+    yield race(
+        "cancelled twice", (enqueue(10), enqueue(11)), ((CancelBatch(BOUND, BatchId(10)),), (CancelBatch(BOUND, BatchId(10)),))
+    )
+    yield race(
+        "a key that becomes free", (enqueue(10, source=1),), ((CancelBatch(BOUND, BatchId(10)),), (enqueue(21, source=1), ALL))
+    )
+
+
+def _claims() -> Iterator[Race]:
+    two = (lane(), enqueue(10), enqueue(11))
+    yield race("two claim the same work", two, ((claim(101),), (claim(201),)))
+    yield race("two claim one batch each", two, ((claim(101, 1),), (claim(201, 1),)))
+    by_ids = ClaimByIds(BOUND, fence(), ANN, True, LONG, (BatchId(10),), Name(101))
+    yield race("two claim by ids", two, ((by_ids,), (evolve(by_ids, name=Name(201)),)))
+    yield race("a claim against a cancellation", two, ((claim(101),), (CancelBatch(BOUND, BatchId(10)), PENDING)))
+    yield race("a claim against a release", two, ((claim(101),), (ReleaseLease(fence()), ask(BOB, 201))))
+    yield race("a claim against a release, and what is pending", two, ((claim(101),), (ReleaseLease(fence()), PENDING)))
+    yield race("a claim against the lists", two, ((claim(101),), (ALL, PENDING, ALL)))
+    yield race("abandoned while listed", work(CLAIMED), ((abandon(CLAIMED),), (ALL, PENDING, ALL)))
+    yield race("a claim while work comes", two, ((claim(101),), (enqueue(21), enqueue(22))))
+    expired = work(CLAIMED, 0)
+    yield race("two take over an expired claim", expired, ((claim(101),), (claim(201),)))
+    yield race("an expired claim renewed and taken over", expired, ((renew(CLAIMED),), (claim(201),)))
+    yield race("an expired claim cancelled and renewed", expired, ((renew(CLAIMED),), (CancelBatch(BOUND, BatchId(10)),)))
+    yield race("abandoned and claimed", work(CLAIMED), ((abandon(CLAIMED),), (claim(201), PENDING)))
+    yield race("abandoned and renewed", work(CLAIMED), ((abandon(CLAIMED),), (renew(CLAIMED), PENDING)))
+    yield race("an expired claim abandoned and taken over", expired, ((abandon(CLAIMED),), (claim(201), PENDING)))
+
+
+def _commits() -> Iterator[Race]:
+    yield race("two commits of a first revision", (lane(),), ((expecting(0, 31),), (expecting(0, 41),)))
+    yield race("two commits of one revision", (lane(), commit(30)), ((expecting(1, 31),), (expecting(1, 41),)))
+    yield race("two commits that expect nothing", (lane(),), ((spent(31),), (spent(41),)))
+    same = expecting(-1, 31, turn=1)
+    yield race("one turn committed twice", (lane(),), ((same,), (evolve(same, name=Name(41)),)))
+    yield race("one turn committed twice, and loaded", (lane(),), ((same,), (evolve(same, name=Name(41)), LOAD)))
+    yield race("one turn committed differently", (lane(),), ((same,), (expecting(-1, 41, turn=1, turn_hash=2),)))
+    claimed = work(CLAIMED)
+    whole = commit(31, completions=(done(CLAIMED),))
+    yield race("one claim completed twice", claimed, ((whole,), (commit(41, completions=(done(CLAIMED),)),)))
+    yield race("a completion against loads and lists", claimed, ((whole,), (LOAD, ALL)))
+    yield race("a completion against an abandonment", claimed, ((whole,), (abandon(CLAIMED), ALL)))
+    yield race("a completion against a renewal", claimed, ((whole,), (renew(CLAIMED), ALL)))
+    expired = work(CLAIMED, 0)
+    yield race("a late completion against a takeover", expired, ((whole,), (claim(201), ALL)))
+    yield race("a late completion against a cancellation", expired, ((whole,), (CancelBatch(BOUND, BatchId(10)), ALL)))
+    yield race("a commit against a release", (lane(),), ((commit(31),), (ReleaseLease(fence()), ask(BOB, 201), LOAD)))
+    yield race(
+        "a commit that releases, against a claim", (lane(),), ((evolve(commit(31), release=fence()),), (ask(BOB, 201), LOAD))
+    )
+    yield race(
+        "a commit that releases, against a renewal",
+        (lane(),),
+        ((evolve(commit(31), release=fence()),), (RenewLease(fence(), LONG),)),
+    )
+    yield race("a commit with its key's next batch", work(CLAIMED), ((whole,), (enqueue(21, source=1), enqueue(22, source=1))))
+
+
+def _loads() -> Iterator[Race]:
+    yield race("a load while commits land", (lane(), spent(30)), ((spent(31), spent(32)), (LOAD, LOAD)))
+    yield race("a first commit against a load", (lane(),), ((spent(31),), (LOAD,)))
+    yield race("a path while commits land", (lane(), spent(30)), ((spent(31), spent(32)), (PATH, PATH)))
+    replaced = evolve(commit(31, (7, 0), (8, 7), leaf=8), delta=evolve(commit(31, (7, 0), (8, 7), leaf=8).delta, kind=2))
+    yield race("a load while the graph is replaced", THREE_NODES, ((replaced,), (LOAD, PATH)))
+    hide = Tombstone((NodeId(3), NodeId(2)))
+    yield race("a load while nodes are hidden", THREE_NODES, ((hide,), (LOAD, LOAD)))
+    yield race("a node while nodes are hidden", THREE_NODES, ((hide,), (LoadNode(NodeId(2)), LoadNode(NodeId(3)))))
+    yield race("a commit while nodes are hidden", THREE_NODES, ((Tombstone((NodeId(3),)),), (commit(31, (4, 0), leaf=4), LOAD)))
+    yield race("a load during a vacuum", (*THREE_NODES, Tombstone((NodeId(2),))), ((Vacuum(),), (LOAD, LoadNode(NodeId(2)))))
+    yield race("two vacuums", (*THREE_NODES, hide), ((Vacuum(),), (Vacuum(),)))
+    body = commit(31, tool_state=Part(Body(77), Body(0)))
+    yield race("a collection while a body comes", (lane(), spent(30)), ((body,), (CollectGarbage(), LOAD)))
+    kept = commit(32, tool_state=Part(Body(0), Body(30)))
+    yield race("a collection while a body is kept", (lane(), spent(30)), ((kept,), (CollectGarbage(), LOAD)))
+
+
+def _manifest() -> Iterator[Race]:
+    stamped = evolve(commit(31), attachments=(AttachmentId(1), AttachmentId(2)))
+    refs = CommitRefs(BOUND, (AttachmentId(1), AttachmentId(2)))
+    yield race("manifest: a commit against a list", (lane(), intent(1), intent(2)), ((stamped,), (ROWS, LOAD)))
+    yield race("manifest: a commit against a load and a list", (lane(), intent(1), intent(2)), ((stamped,), (LOAD, ROWS)))
+    yield race("manifest: an intent repeated and stamped", (), ((intent(1),), (intent(1), refs, ROWS)))
+    yield race("manifest: two intents of one id", (), ((intent(1),), (intent(1), ROWS)))
+    yield race("manifest: stamped and listed", (intent(1), intent(2)), ((refs,), (ROWS,)))
+    yield race("manifest: forgotten and stamped", (intent(1), intent(2)), ((refs,), (Forget(AttachmentId(1)), ROWS)))
+    yield race("metadata saved and loaded", (SaveMeta(Body(1)),), ((SaveMeta(Body(2)),), (SaveMeta(Body(3)), LoadMeta())))

@@ -1,0 +1,319 @@
+"""Concurrent runs: races that a schedule provokes, histories, and whether the model can explain them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pytest
+
+from leasehold.oracle.answers import Ok, Unknown
+from leasehold.oracle.concurrent import Hung, RaceFinding, Threads, finding, judged
+from leasehold.oracle.points import LinePoints, Lines, Points
+from leasehold.oracle.probe import ANN, lane
+from leasehold.oracle.provoke import Provoker, Tally
+from leasehold.oracle.python_door import PythonDoor
+from leasehold.oracle.races import BOB, Race, ask, race, races
+from leasehold.oracle.run import Failure
+from leasehold.oracle.schedule import Schedule, is_stores
+from leasehold.records import Commit, CommitResult, Lease, Read, ReadScope
+from leasehold.store import Capabilities, Indeterminate
+from leasehold.stores import memory, sqlite
+from leasehold.stores.memory import MemoryStore
+from leasehold_model.machine import RECOMMENDED
+
+TWO_ASK = race("two ask", (), ((ask(ANN, 101),), (ask(BOB, 201),)))
+
+
+def threads(factory: Any = MemoryStore) -> Threads:
+    return Threads(PythonDoor(factory, "test", deadline=1.0), RECOMMENDED)
+
+
+class ChecksThenActs(MemoryStore):
+    """Looks who holds the lane, and takes it in a second step: nothing but the scheduler comes between."""
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        held = self._state.leases.get(session_id)
+        free = held is None or held.expires_at_epoch_ms <= self._clock.now_ms()
+        if not free:
+            return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+        self._state.leases.pop(session_id, None)
+        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+
+@pytest.mark.requirement("LEASE-8", "LAW-12")
+def test_a_change_of_turns_between_check_and_act_is_found_at_every_try() -> None:
+    here = threads(ChecksThenActs)
+    free = here.run(TWO_ASK, Schedule((0, 1), []))
+    assert not isinstance(free, Failure | None)
+    assert judged(free)[0].verdict == "linearizable"  # type: ignore[union-attr]  # nothing here is silent
+    wrong = set()
+    for point in range(1, 40):
+        history = here.run(TWO_ASK, Schedule((0, 1), [point]))
+        assert not isinstance(history, Failure | None)
+        result, _ = judged(history)
+        assert result is not None
+        if result.verdict == "not linearizable":
+            wrong.add(point)
+            found = finding(history, result, TWO_ASK)
+            assert (found.requirement, found.commands) == ("LEASE-8", 2)
+            assert "LAW-12" in found.also
+    assert wrong
+    for point in wrong:  # a race that was found once is found again
+        again = here.run(TWO_ASK, Schedule((0, 1), [point]))
+        assert not isinstance(again, Failure | None)
+        assert judged(again)[0].verdict == "not linearizable"  # type: ignore[union-attr]  # as above
+
+
+@pytest.mark.requirement("LEASE-8", "LAW-12")
+def test_twin_a_store_that_locks_passes_every_point() -> None:
+    here = threads()
+    for point in range(1, 40):
+        history = here.run(TWO_ASK, Schedule((0, 1), [point]))
+        assert not isinstance(history, Failure | None)
+        assert judged(history)[0].verdict == "linearizable"  # type: ignore[union-attr]  # as above
+
+
+class TornLoad(MemoryStore):
+    """Reads the head, lets go of the lock, and reads the rest."""
+
+    def load_session(self, scope: ReadScope) -> Read | None:
+        head = super().load_session(scope)
+        rest = super().load_session(scope)
+        if head is None or rest is None:
+            return head
+        return Read(
+            session_id=head.session_id,
+            head_revision=head.head_revision,
+            config=head.config,
+            agent_frames=head.agent_frames,
+            current_agent_frame_id=head.current_agent_frame_id,
+            graph=rest.graph,
+            checkpoint_ref=head.checkpoint_ref,
+            checkpoint=head.checkpoint,
+            token_ledger=rest.token_ledger,
+        )
+
+
+class LosesAnUpdate(MemoryStore):
+    """The revision is compared before the lock is taken."""
+
+    def commit_runtime_state(self, commit: Commit) -> CommitResult:
+        from attrs import evolve
+
+        head = self._state.head
+        if commit.expected_head_revision is not None and commit.expected_head_revision == (head.head_revision if head else 0):
+            commit = evolve(commit, expected_head_revision=None)
+        return super().commit_runtime_state(commit)
+
+
+@pytest.mark.parametrize(
+    ("store", "rule"),
+    [(TornLoad, "LAW-11"), (LosesAnUpdate, "COMMIT-6")],
+)
+@pytest.mark.requirement("LAW-11", "LAW-12", "COMMIT-6")
+def test_a_race_is_named_by_what_it_breaks(store: type, rule: str) -> None:
+    assert rule in found_in(store, 2_500)
+
+
+def found_in(factory: Any, runs: int) -> set[str]:
+    """The rules that fall in so many runs; it ends with the first."""
+    provoker = Provoker(threads(factory), 3, Tally())
+    for _ in range(runs):
+        found = provoker.run()
+        assert not isinstance(found, Failure), "one client alone meets it too"
+        if isinstance(found, RaceFinding):
+            return {found.requirement, *found.also}
+    return set()
+
+
+@pytest.mark.requirement("LAW-12")
+def test_our_stores_are_linearizable() -> None:
+    tally = Tally()
+    provoker = Provoker(threads(), 5, tally)
+    assert [found for found in (provoker.run() for _ in range(800)) if found is not None] == []
+    assert tally.histories >= 700
+    assert tally.calls > 4 * tally.histories
+    assert tally.undecided == tally.silent == 0
+
+
+def test_every_race_can_be_explained_one_after_the_other() -> None:
+    here = threads()
+    some = list(races(here.door.capabilities))
+    assert len(some) > 50
+    assert len({one.name for one in some}) == len(some)
+    for one in some:
+        history = here.run(one, Schedule(tuple(range(len(one.clients))), []))
+        assert not isinstance(history, Failure | None), one.name
+        result, why = judged(history)
+        assert result is not None, f"{one.name}: {why}"
+        assert result.verdict == "linearizable", one.name
+        sent = {call.client for call in history.calls}
+        assert sent >= set(range(len(one.clients))), f"{one.name}: every client has something to say"
+
+
+def test_only_races_that_the_store_offers() -> None:
+    ops = frozenset(("try_claim_session_execution_lease", "release_session_execution_lease"))
+    assert {one.name for one in races(Capabilities(handles=2, ops=ops))} == {
+        "two ask for a lane that was never claimed",
+        "one owner asks twice at once",
+        "two ask for a lane that has expired",
+        "two ask after a lease of no time",
+        "a release against a claim",
+        "a re-entry against a release",
+        "a lease for long, and leases for no time",
+        "released twice, and claimed",
+    }
+    assert any(len(one.clients) == 3 for one in races(Capabilities(handles=3, ops=ops)))
+
+
+class Loses(MemoryStore):
+    """The lane is granted, and nobody is told; or it is not."""
+
+    takes: ClassVar[bool] = True
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        if owner_id == "ann":
+            if self.takes:
+                super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+            raise Indeterminate("timed out")
+        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+
+class LosesNothing(Loses):
+    takes = False
+
+
+class GrantsTwice(Loses):
+    """What was granted to who was not told is granted again."""
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        if owner_id == "bob" and session_id in self._state.leases:
+            return Lease(session_id, owner_id, "forged", 1, self._clock.now_ms(), self._clock.now_ms() + lease_ttl_ms)
+        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+
+@pytest.mark.parametrize(("store", "verdict"), [(Loses, "linearizable"), (LosesNothing, "linearizable")])
+@pytest.mark.requirement("LAW-12")
+def test_a_lost_answer_took_effect_or_not(store: type, verdict: str) -> None:
+    history = threads(store).run(TWO_ASK, Schedule((0, 1), []))
+    assert not isinstance(history, Failure | None)
+    assert [call.definite for call in history.calls[:2]] == [False, True]
+    assert isinstance(history.calls[0].answer, Unknown)
+    assert judged(history)[0].verdict == verdict  # type: ignore[union-attr]  # as above
+
+
+@pytest.mark.requirement("LAW-12", "LAW-2")
+def test_twin_no_effect_of_a_lost_call_explains_a_third_grant() -> None:
+    three = race("three ask", (lane(),), ((ask(ANN, 101),), (ask(BOB, 201),)))
+    history = threads(GrantsTwice).run(Race(three.name, (), ((lane(),), *three.clients)), Schedule((0, 1, 2), []))
+    assert not isinstance(history, Failure | None)
+    grants = [call for call in history.calls if isinstance(call.answer, Ok) and isinstance(call.answer.value, Lease)]
+    assert len(grants) == 1
+    result, _ = judged(history)
+    assert result is not None
+    assert result.verdict == "linearizable", "one grant, and lost calls that did nothing"
+    one = race("granted and told", (ask(BOB, 201),), ((ask(BOB, 202),), (ask(ANN, 101),)))
+    again = threads(GrantsTwice).run(one, Schedule((0, 1), []))
+    assert not isinstance(again, Failure | None)
+    assert judged(again)[0].verdict == "not linearizable"  # type: ignore[union-attr]  # as above
+
+
+class Deadlocks(MemoryStore):
+    """Two locks, taken in the order in which the owners come."""
+
+    locks: ClassVar[dict[str, Any]] = {"ann": threading.Lock(), "bob": threading.Lock()}
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        other = "bob" if owner_id == "ann" else "ann"
+        with self.locks.get(owner_id, self._lock):
+            if not self.locks[other].acquire(timeout=30):
+                return None
+            self.locks[other].release()
+        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+
+@pytest.mark.requirement("LAW-13")
+def test_clients_that_wait_for_each_other_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leasehold.oracle.concurrent.PATIENCE", 0.5)
+    here = Threads(PythonDoor(Deadlocks, "test", deadline=0.2), RECOMMENDED)
+    started = time.monotonic()
+    hung = []
+    for point in range(1, 12):
+        try:
+            here.run(TWO_ASK, Schedule((0, 1), [point]))
+        except Hung as error:
+            hung.append(str(error))
+            break
+    assert hung
+    assert time.monotonic() - started < 20
+
+
+# -- schedules ---------------------------------------------------------------------------------------------------------------------
+
+
+def turns(order: Sequence[int], changes: Sequence[int], lines: int = 6) -> list[int]:
+    """Who was at it, line by line, when each of two clients passes so many points."""
+    seen: list[int] = []
+    schedule = Schedule(order, changes)
+
+    def run(client: int) -> None:
+        schedule.begin(client)
+        for _ in range(lines):
+            schedule.point(client, sys._getframe())
+            seen.append(client)
+        schedule.end(client)
+
+    started = [threading.Thread(target=run, args=(client,)) for client in sorted(order)]
+    for one in started:
+        one.start()
+    assert schedule.watch(time.monotonic() + 10)
+    for one in started:
+        one.join()
+    return seen
+
+
+def test_turns_change_where_the_schedule_says() -> None:
+    assert turns((0, 1), []) == [0] * 6 + [1] * 6
+    assert turns((1, 0), []) == [1] * 6 + [0] * 6
+    assert turns((0, 1), [3]) == [0] * 2 + [1] * 6 + [0] * 4
+    assert turns((0, 1), [3, 5]) == [0] * 2 + [1] * 1 + [0] * 4 + [1] * 5
+
+
+def test_points_are_lines_of_stores_and_of_nothing_else() -> None:
+    assert is_stores(memory.__file__)
+    assert is_stores(sqlite.__file__)
+    assert is_stores(__file__)
+    assert not is_stores(threading.__file__)
+    assert not is_stores(pytest.__file__)
+    assert not is_stores("<attrs generated init>")
+
+
+def test_points_halve_the_widest_gap_and_the_likely_come_first() -> None:
+    points = Points(count=9, likely=[7])
+    order = []
+    while (at := points.next()) is not None:
+        order.append(at)
+        points.tried.add(at)
+    assert order[0] == 7
+    assert sorted(order) == list(range(1, 10))
+
+
+def test_lines_at_which_others_waited_come_last_and_gaps_between_them_first() -> None:
+    lines = Lines()
+    places = [("store.py", number) for number in range(1, 13)]
+    first = LinePoints(lines, places, ["claim"])
+    order = []
+    while (at := first.next()) is not None:
+        order.append(at)
+        first.tried(at, waited=at in {3, 4, 8, 9})
+    assert sorted(order) == list(range(1, 13))
+    second, order = LinePoints(lines, places, ["commit"]), []
+    while (at := second.next()) is not None:
+        order.append(at)
+        second.tried(at, waited=at in {3, 4, 8, 9})
+    assert set(order[:3]) == {5, 6, 7}
+    assert set(order[-4:]) == {3, 4, 8, 9}

@@ -1,0 +1,183 @@
+"""Crash runs: SIGKILL at any line, a store found again by another process, and power losses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from leasehold.crash.power import unavailable
+from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, BrokenTarget, Ok, Unknown, fault
+from leasehold.oracle.coverage import Coverage
+from leasehold.oracle.crashes import Crashes
+from leasehold.oracle.findings import investigate
+from leasehold.oracle.kill import KillDoor
+from leasehold.oracle.outages import Outages
+from leasehold.oracle.provoke import Tally
+from leasehold.oracle.run import START
+from leasehold.records import Commit, CommitResult, Lease
+from leasehold.store import Capabilities, Clock
+from leasehold.stores.sqlite import SqliteStore
+from leasehold.targets import at_place, open_target, why_not_killed
+from leasehold_model.machine import RECOMMENDED
+
+CAPABILITIES = Capabilities(tier="durable", handles=8, reopen=True, concurrent=True, kill=True)
+CLAIM = "try_claim_session_execution_lease"
+
+
+class Right(SqliteStore):
+    capabilities = CAPABILITIES
+
+
+class InTwo(Right):
+    """Usage is written in a transaction of its own."""
+
+    def commit_runtime_state(self, commit: Commit) -> CommitResult:
+        stored = commit.turn_commit is not None
+        result = super().commit_runtime_state(commit if stored else evolve(commit, usage_deltas=()))
+        if not stored:
+            with self._write as db:
+                self._add_usage(db, commit.usage_deltas)
+        return result
+
+
+_COUNTERS: dict[str, int] = {}
+
+
+class CountsInMemory(Right):
+    """The fencing counter is the process's."""
+
+    def _grant(self, db: Any, session_id: str, owner_id: str, fencing_token: int, now: int, expires_at: int) -> Lease:
+        key = f"{self._path}:{session_id}"
+        _COUNTERS[key] = _COUNTERS.get(key, 0) + 1
+        return super()._grant(db, session_id, owner_id, _COUNTERS[key], now, expires_at)
+
+
+def right(clock: Clock) -> Right:
+    return Right(Path(os.environ["LEASEHOLD_DATA"]) / "store.db", clock=clock)
+
+
+def in_two(clock: Clock) -> InTwo:
+    return InTwo(Path(os.environ["LEASEHOLD_DATA"]) / "store.db", clock=clock)
+
+
+def counts_in_memory(clock: Clock) -> CountsInMemory:
+    return CountsInMemory(Path(os.environ["LEASEHOLD_DATA"]) / "store.db", clock=clock)
+
+
+@pytest.fixture
+def door() -> Iterator[KillDoor]:
+    door = KillDoor("sqlite", CAPABILITIES, 5.0)
+    yield door
+    door.shut()
+
+
+@pytest.mark.requirement("LAW-10")
+def test_a_killed_call_has_happened_or_not_and_what_was_before_is_there(door: KillDoor) -> None:
+    seen, lines = set(), 0
+    for at in (AFTER, *range(1, 90, 8)):
+        door.fresh("alpha")
+        door.clock(START)
+        first = door.call(0, CLAIM, ("before", "ann", 60_000))
+        killed = door.crash(0, CLAIM, ("alpha", "ann", 60_000), at)
+        lines = lines or door.points
+        assert isinstance(killed, Unknown) is (0 < at <= lines), f"at line {at} of {lines}: {killed}"
+        assert door.call(0, CLAIM, ("before", "ann", 60_000)) == first
+        lane = door.call(0, CLAIM, ("alpha", "bob", 60_000))
+        assert isinstance(lane, Ok)
+        seen.add(lane.value is None)
+        if isinstance(killed, Ok):
+            assert lane.value is None, "an answer that was given holds"
+    assert seen == {True, False}
+
+
+def test_the_lines_at_which_data_was_written_are_noted(door: KillDoor) -> None:
+    door.fresh("alpha")
+    door.clock(START)
+    door.call(0, CLAIM, ("other", "ann", 60_000))
+    assert isinstance(door.crash(0, CLAIM, ("alpha", "ann", 60_000), AFTER), Ok)
+    assert 20 < door.points < 200
+    assert door.marks
+    assert all(0 < mark <= door.points + 1 for mark in door.marks)
+
+
+@pytest.mark.requirement("LAW-10", "LAW-11")
+@pytest.mark.parametrize(("name", "rule"), [("in_two", "LAW-10"), ("counts_in_memory", "LAW-10"), ("right", None)])
+def test_what_a_kill_shows(name: str, rule: str | None) -> None:
+    tally, found = Tally(), None
+    with open_target(f"python:{__name__}:{name}") as target:
+        door = target.crashing()
+        assert door is not None
+        try:
+            crashes = Crashes(door, RECOMMENDED, 1, Coverage(), tally)
+            while tally.kills < (250 if rule else 60) and found is None:
+                found = crashes.run()
+            finding = investigate(door, RECOMMENDED, found, 3.0) if found is not None else None
+        finally:
+            door.shut()
+    assert (finding.requirement if finding else None) == rule
+    if finding is not None:
+        assert finding.confirmed
+        assert finding.commands <= 8
+        assert any(one.kill for one in finding.failure.steps)
+    else:
+        assert tally.kills >= 60
+
+
+def test_which_stores_are_killed() -> None:
+    assert why_not_killed("sqlite", CAPABILITIES) == ""
+    assert why_not_killed("memory", Capabilities()) == "the store does not outlive its process"
+    assert "does not declare kill" in why_not_killed("python:a:b", evolve(CAPABILITIES, kill=False))
+    assert why_not_killed("python:a:b", CAPABILITIES) == ""
+    with open_target("memory") as door:
+        assert door.crashing() is None
+
+
+def test_a_process_that_ends_by_itself_is_no_finding(door: KillDoor) -> None:
+    door.fresh("alpha")
+    assert door._child is not None
+    door._child.kill()
+    with pytest.raises(BrokenTarget, match="ended by itself"):
+        door.call(0, CLAIM, ("alpha", "ann", 1))
+
+
+def test_a_target_finds_its_store_at_its_place(tmp_path: Path) -> None:
+    place = tmp_path / "one"
+    place.mkdir()
+    store = at_place("sqlite", place)(Right)
+    store.close()
+    assert (place / "store.db").exists()
+
+
+def test_what_happened_in_words() -> None:
+    assert fault(0, "line") == ""
+    assert fault(AFTER, "line").startswith("the store's process was killed right after the answer")
+    assert (
+        fault(7, "line of the store's code")
+        == "the store's process was killed before line 7 of the store's code, and started again"
+    )
+    assert (
+        fault(-SERVER - 250, "line") == "the database server was killed 250 microseconds after the call was sent, and started again"
+    )
+    assert fault(-CONNECTION - 3, "") == "the store's connections were ended 3 microseconds after the call was sent"
+
+
+# -- power -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("LAW-10")
+def test_full_survives_power_losses_and_the_oracle_sees_what_normal_loses() -> None:
+    assert unavailable() is None
+    tally = Tally()
+    right = Outages(lambda place, clock: SqliteStore(place / "store.db", clock=clock), RECOMMENDED, 1, tally)
+    assert [found for found in (right.run() for _ in range(8)) if found is not None] == []
+    assert tally.power_losses > 50
+    lazy = Outages(lambda place, clock: SqliteStore(place / "store.db", clock=clock, synchronous="NORMAL"), RECOMMENDED, 1, Tally())
+    found = next((found for found in (lazy.run() for _ in range(40)) if found is not None), None)
+    assert found is not None
+    assert found.requirement == "LAW-10"
+    assert "after a power loss" in found.message
