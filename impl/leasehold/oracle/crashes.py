@@ -27,10 +27,10 @@ from leasehold.oracle.worlds import READS
 from leasehold_model.attachment import SaveMeta
 from leasehold_model.claim import ClaimReady
 from leasehold_model.commit import CommitState
-from leasehold_model.ids import Body, FencingToken, LeaseToken, Name, SessionId
+from leasehold_model.ids import Body, FencingToken, LeaseToken, Millis, Name, SessionId
 from leasehold_model.lease import ReleaseLease, TryClaimLease
-from leasehold_model.machine import Command, Contract
-from leasehold_model.state import Fence, lane_of
+from leasehold_model.machine import Command, Contract, initial, step
+from leasehold_model.state import Fence, State, lane_of
 
 WALKED = 0.3
 """How likely it is that a drawn run comes after the points of a call."""
@@ -82,7 +82,7 @@ class Crashes:
     def _all(self) -> Iterator[Failure | None]:
         targets = list(_targets(self.door))
         self._rng.shuffle(targets)
-        targets = _in_turn(targets)
+        targets = _in_turn(sorted(targets, key=lambda one: -_changes(one, self.contract)))
         for one in targets:
             yield self._killed(one, AFTER)
             for at in one.points.likely:
@@ -148,11 +148,16 @@ class Crashes:
         for one in (*reads, again, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
             yield Step(execution.now, 0, one)
         for name, session in ((AGAIN + 3, BOUND), (AGAIN + 4, OTHER)):
+            held = holder(execution, session)
+            if held.token > 0:  # a re-entry shows until when
+                yield Step(execution.now, 0, TryClaimLease(session, held.owner, Millis(1), Name(name + 10)))
             yield Step(execution.now, 0, ReleaseLease(holder(execution, session)))
             yield Step(execution.now, 0, TryClaimLease(session, BOB, LONG, Name(name)))
         taken = ClaimReady(BOUND, holder(execution, BOUND), BOB, True, LONG, 10, Name(AGAIN + 5))
         for one in (taken, *reads):
             yield Step(execution.now, 0, one)
+        if self.door.capabilities.clock == "virtual":  # what was renewed outlives the time that it had before
+            yield from (Step(START + LONG + 1, 0, one) for one in reads)
         if self._rng.random() < TWICE:
             yield Step(execution.now, 0, SaveMeta(Body(AGAIN)), kill=AFTER)
             for one in reads:
@@ -197,6 +202,20 @@ class Crashes:
                 walker.took(one.action, False, before, execution.state)
             walker.pending += walker.read_back(execution.state)
         return found
+
+
+def _changes(one: _Target, contract: Contract) -> int:
+    """How many rows of a state the call changes: the more, the more can be half done."""
+    state = initial(contract, BOUND)
+    for step_ in one.before:
+        if not isinstance(step_.action, Reopen):
+            state, _ = step(state, step_.action, Millis(step_.at), contract)
+    after, _ = step(state, one.command, Millis(START), contract)
+    return sum(len(set(_rows(two)) - set(_rows(other))) for two, other in ((after, state), (state, after)))
+
+
+def _rows(state: State) -> list[object]:
+    return [state.head, state.meta, *state.nodes, *state.ledger, *state.stamps, *state.lanes, *state.queue, *state.manifest]
 
 
 def _in_turn(targets: list[_Target]) -> list[_Target]:

@@ -25,6 +25,7 @@ from leasehold_model.queue import CancelBatch, Completion, ListQueued
 from leasehold_model.state import Part, Usage
 
 BOB = OwnerId(2)
+LONGER = Millis(2 * LONG)
 CLAIMED = 60
 """The name of the claim that was granted before the clients start."""
 
@@ -77,7 +78,7 @@ def abandon(name: int) -> Command:
 
 def renew(name: int) -> Command:
     """Extend a claim."""
-    return RenewClaim(BOUND, ClaimId(name), LeaseToken(name), (), LONG)
+    return RenewClaim(BOUND, ClaimId(name), LeaseToken(name), (), LONGER)
 
 
 def expecting(revision: int, name: int, turn: int = 0, turn_hash: int = 1) -> CommitState:
@@ -87,10 +88,10 @@ def expecting(revision: int, name: int, turn: int = 0, turn_hash: int = 1) -> Co
 
 
 def spent(name: int) -> CommitState:
-    """A commit that brings nodes, usage, and a body."""
-    row = Usage(Body(1), Body(1), 5, 7, 0, 1)
-    one = commit(name, (name, 0), (name + 100, name), leaf=name + 100, tool_state=Part(Body(name), Body(0)))
-    return evolve(one, usage=(row,))
+    """A commit that brings nodes, usage, and a body of each kind."""
+    row, part = Usage(Body(1), Body(1), 5, 7, 0, 1), Part(Body(name), Body(0))
+    one = commit(name, (name, 0), (name + 100, name), leaf=name + 100, tool_state=part)
+    return evolve(one, usage=(row,), checkpoint=evolve(one.checkpoint, plugin_snapshot=part, execution_state=part))
 
 
 ALL, PENDING = ListQueued(BOUND, False), ListQueued(BOUND, True)
@@ -119,7 +120,7 @@ def _leases() -> Iterator[Race]:
     yield race("two ask for a lane that has expired", (lane(), ReleaseLease(fence())), ((ask(ANN, 101),), (ask(BOB, 201),)))
     yield race("two ask after a lease of no time", (ask(ANN, 1, 0),), ((ask(ANN, 101),), (ask(BOB, 201),)))
     yield race("a release against a claim", (lane(),), ((ReleaseLease(fence()), ask(ANN, 101)), (ask(BOB, 201), ask(BOB, 202))))
-    yield race("a renewal against a release", (lane(),), ((RenewLease(fence(), LONG),), (ReleaseLease(fence()), ask(BOB, 201))))
+    yield race("a renewal against a release", (lane(),), ((RenewLease(fence(), LONGER),), (ReleaseLease(fence()), ask(BOB, 201))))
     yield race("a re-entry against a release", (lane(),), ((ask(ANN, 101),), (ReleaseLease(fence()), ask(BOB, 201))))
     yield race("a lease for long, and leases for no time", (), ((ask(ANN, 101),), (ask(BOB, 201, 0), ask(BOB, 202, 0))))
     twice = (ReleaseLease(fence()), ask(BOB, 201), ask(ANN, 202))
@@ -185,8 +186,10 @@ def _commits() -> Iterator[Race]:
     yield race(
         "a commit that releases, against a renewal",
         (lane(),),
-        ((evolve(commit(31), release=fence()),), (RenewLease(fence(), LONG),)),
+        ((evolve(commit(31), release=fence()),), (RenewLease(fence(), LONGER),)),
     )
+    both = (LOAD, ask(BOB, 201))
+    yield race("a commit that releases, against a load and a claim", (lane(),), ((evolve(commit(31), release=fence()),), both))
     yield race("a commit with its key's next batch", work(CLAIMED), ((whole,), (enqueue(21, source=1), enqueue(22, source=1))))
 
 

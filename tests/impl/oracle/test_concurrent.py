@@ -52,12 +52,13 @@ def test_a_change_of_turns_between_check_and_act_is_found_at_every_try() -> None
     assert judged(free)[0].verdict == "linearizable"  # type: ignore[union-attr]  # nothing here is silent
     wrong = set()
     for point in range(1, 40):
-        history = here.run(TWO_ASK, Schedule((0, 1), [point]))
+        schedule = Schedule((0, 1), [point])
+        history = here.run(TWO_ASK, schedule)
         assert not isinstance(history, Failure | None)
         result, _ = judged(history)
         assert result is not None
         if result.verdict == "not linearizable":
-            wrong.add(point)
+            wrong |= set() if schedule.stuck else {point}  # where they waited for each other, who went on first was luck
             found = finding(history, result, TWO_ASK)
             assert (found.requirement, found.commands) == ("LEASE-8", 2)
             assert "LAW-12" in found.also
@@ -211,7 +212,8 @@ def test_twin_no_effect_of_a_lost_call_explains_a_third_grant() -> None:
     three = race("three ask", (lane(),), ((ask(ANN, 101),), (ask(BOB, 201),)))
     history = threads(GrantsTwice).run(Race(three.name, (), ((lane(),), *three.clients)), Schedule((0, 1, 2), []))
     assert not isinstance(history, Failure | None)
-    grants = [call for call in history.calls if isinstance(call.answer, Ok) and isinstance(call.answer.value, Lease)]
+    at_once = [call.answer for call in history.calls if call.client < 3]
+    grants = [answer for answer in at_once if isinstance(answer, Ok) and isinstance(answer.value, Lease)]
     assert len(grants) == 1
     result, _ = judged(history)
     assert result is not None
