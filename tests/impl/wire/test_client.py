@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.oracle.answers import Err, Ok, Skip, Unknown
+from leasehold.oracle.answers import AFTER, Err, Ok, Skip, Unknown
 from leasehold.oracle.check import Options, check
 from leasehold.wire.client import WireDoor
 
@@ -21,12 +21,39 @@ HELLO = {"protocol": 1, "name": "small", "version": "1", "language": "python", "
 def test_our_stores_conform_through_the_wire(store: str) -> None:
     door = WireDoor([*SERVE, store], store)
     with door.alarm():
-        report = check(door, Options(budget=4 if store == "memory" else 12, seed=1))
+        report = check(door, Options(budget=6, seed=1))
     assert report.findings == ()
     assert report.operations > 100
     assert report.tally.histories > 0
-    assert (report.tally.kills > 0) is (store == "sqlite")
     assert "LAW-12" not in [one.what for one in report.not_checked]
+
+
+@pytest.mark.requirement("LAW-10")
+def test_an_adapter_that_is_killed_finds_its_store_again() -> None:
+    claim = "try_claim_session_execution_lease"
+    door = WireDoor([*SERVE, "sqlite"], "sqlite")
+    with door.alarm():
+        assert door.crashing() is door
+        seen = set()
+        for at in (AFTER, 1, 200, 400, 800, 1_600, 3_200):
+            door.fresh("alpha")
+            door.clock(1_000)
+            first = door.call(0, claim, ("before", "ann", 60_000))
+            killed = door.crash(0, claim, ("alpha", "ann", 60_000), at)
+            assert door.call(0, claim, ("before", "ann", 60_000)) == first, "what was before is there, and so is the time"
+            lane = door.call(1, claim, ("alpha", "bob", 60_000))
+            assert isinstance(lane, Ok)
+            assert not (isinstance(killed, Ok) and lane.value is not None), "an answer that was given holds"
+            seen.add(type(killed))
+        assert seen == {Ok, Unknown}
+        assert door.points > 0
+
+
+def test_an_adapter_that_does_not_declare_kill_is_not_killed() -> None:
+    door = WireDoor([*SERVE, "memory"], "memory")
+    with door.alarm():
+        assert door.crashing() is None
+        assert door.not_killed == "the adapter does not declare kill"
 
 
 def _adapter(tmp_path: Path, body: str) -> list[str]:
