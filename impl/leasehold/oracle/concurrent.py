@@ -18,7 +18,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from leasehold.oracle.answers import Answer, Door, Err, NoReply, Ok, Skip, Unknown
+from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, NoReply, Ok, Skip, Unknown
 from leasehold.oracle.binding import Unbound, operation
 from leasehold.oracle.explain import Asked, Asking, Judged, Possible, Silence, StoreSpecification, explain, is_loose
 from leasehold.oracle.moment import Mismatch
@@ -41,6 +41,11 @@ from leasehold_model.state import lane_of
 
 OPENING = ("list_queued_work", ("alpha",))
 """What each handle is asked once before a race, so that it is open."""
+
+BOUND_TO_A_THREAD = (
+    "A store that declares concurrent is called from several threads, each with a handle of its own, whichever thread opened it: "
+    "with sqlite3, open it with check_same_thread=False. Or declare concurrent=False."
+)
 
 STRANGER = OwnerId(4)
 """An owner that no client is."""
@@ -257,6 +262,8 @@ class _Client:
             pause = min(2 * pause, 0.02)
         if isinstance(answer, Skip):
             return
+        if isinstance(answer, Err) and answer.untyped and "same thread" in answer.message:
+            raise BrokenTarget(f"{door.name}: {op} {answer.message}\n{BOUND_TO_A_THREAD}")
         self._view.learn(command, answer)
         first, last = self._of.now, self._of.now
         if self._of.real:  # the model's clock went on by a millisecond a call, if need be, and may be ahead of the real one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from leasehold.oracle.answers import Ok, Unknown
+from leasehold.oracle.answers import BrokenTarget, Ok, Unknown
 from leasehold.oracle.concurrent import Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.points import LinePoints, Lines, Points
 from leasehold.oracle.probe import ANN, lane
@@ -20,7 +21,7 @@ from leasehold.oracle.races import BOB, Race, ask, race, races
 from leasehold.oracle.run import Failure
 from leasehold.oracle.schedule import Schedule, is_stores
 from leasehold.records import Commit, CommitResult, Lease, Read, ReadScope
-from leasehold.store import Capabilities, Indeterminate
+from leasehold.store import Capabilities, Clock, Indeterminate
 from leasehold.stores import memory, sqlite
 from leasehold.stores.memory import MemoryStore
 from leasehold_model.machine import RECOMMENDED
@@ -252,6 +253,24 @@ def test_clients_that_wait_for_each_other_are_not_waited_for(monkeypatch: pytest
             break
     assert hung
     assert time.monotonic() - started < 20
+
+
+class OneThread(MemoryStore):
+    """As sqlite3's connections are unless told otherwise."""
+
+    def __init__(self, clock: Clock, **more: Any) -> None:
+        super().__init__(clock, **more)
+        self.thread = threading.get_ident()
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        if threading.get_ident() != self.thread:
+            raise sqlite3.ProgrammingError("SQLite objects created in a thread can only be used in that same thread.")
+        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+
+def test_a_handle_that_is_bound_to_its_thread_is_no_finding() -> None:
+    with pytest.raises(BrokenTarget, match="check_same_thread=False"):
+        threads(OneThread).run(TWO_ASK, Schedule((0, 1), []))
 
 
 # -- schedules ---------------------------------------------------------------------------------------------------------------------
