@@ -430,8 +430,8 @@ def model(log: Log) -> Model:
         op, args, value = told[line.number]
         forged = names.forgeries
         asked = Asked(op, _command(names, op, args, line.number), *_window(line, times))
-        if names.forgeries > forged and value is not None:
-            raise _wrong(line, "it succeeded with an id that no answer of this log shows. The log has to begin with an empty store")
+        if names.forgeries > forged and (value is not None or line.outcome == "unknown"):
+            raise _wrong(line, "it names an id that no answer of this log shows. A log begins with an empty store")
         calls[line.number] = asked, _answer(names, line, value)
     loose = any(line.outcome == "unknown" and (line.now is None or line.now[0] != line.now[1]) for line in log.lines)
     for number, batch in names.view.batches.items():

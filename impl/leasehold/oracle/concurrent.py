@@ -47,6 +47,9 @@ BOUND_TO_A_THREAD = (
     "with sqlite3, open it with check_same_thread=False. Or declare concurrent=False."
 )
 
+LAST = 0.5
+"""Seconds that each client gets to end by itself when there are no turns any more."""
+
 STRANGER = OwnerId(4)
 """An owner that no client is."""
 
@@ -187,6 +190,11 @@ class Threads:
                     raise Hung(patience)
         finally:
             sys.setswitchinterval(interval)
+            if schedule is not None and any(thread.is_alive() for thread in threads):  # the check was interrupted, or they hang
+                schedule.let_go()
+                for thread in threads:
+                    if thread.is_alive():
+                        thread.join(LAST)
 
     def _volley(self, clients: Sequence[_Client]) -> None:
         """Through a pipe, the first calls of all clients are sent in one piece, so that the adapter has them at once."""
@@ -220,10 +228,8 @@ class _Client:
         """Send everything. What goes wrong is kept for who waits."""
         try:
             for command in self._commands:
-                ready = self._view.resolved(command)
-                if ready is not None:
-                    with contextlib.suppress(Unbound):
-                        self._call(ready)
+                with contextlib.suppress(Unbound):
+                    self._call(command)
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
             self.broken = error
 
@@ -242,9 +248,13 @@ class _Client:
         _, start, began = self._sent or (0, next(_TICK), _now_ms())
         self._sent = number, start, began
 
-    def _call(self, command: Command) -> None:
+    def _call(self, asked: Command) -> None:
         door = self._of.door
-        op, args = self._view.binding.call(command)
+        with self._view.lock:
+            command = self._view.resolved(asked)
+            if command is None:
+                return
+            op, args = self._view.binding.call(command)
         if op not in door.capabilities.ops:
             return
         ends, pause = time.monotonic() + min(CONTENTION, door.deadline), 0.0005
@@ -264,7 +274,8 @@ class _Client:
             return
         if isinstance(answer, Err) and answer.untyped and "same thread" in answer.message:
             raise BrokenTarget(f"{door.name}: {op} {answer.message}\n{BOUND_TO_A_THREAD}")
-        self._view.learn(command, answer)
+        with self._view.lock:
+            self._view.learn(command, answer)
         first, last = self._of.now, self._of.now
         if self._of.real:  # the model's clock went on by a millisecond a call, if need be, and may be ahead of the real one
             first, last = began - SLACK, max(ended, self._of.now) + SLACK

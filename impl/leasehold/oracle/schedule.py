@@ -74,6 +74,7 @@ class Schedule:
         self._next = self._changes.pop(0) if self._changes else -1
         self._own = own or is_stores
         self._turn = self._order[0]
+        self._over = False
         self._go = {client: threading.Event() for client in self._order}
         self._go[self._turn].set()
         self._done: set[int] = set()
@@ -120,6 +121,8 @@ class Schedule:
 
     def point(self, client: int, frame: FrameType) -> None:
         """This client could be interrupted here."""
+        if self._over:
+            return
         if self._turn != client:
             self._go[client].wait()
         self.points += 1
@@ -132,10 +135,18 @@ class Schedule:
                 self._pass_on(client)
             self._go[client].wait()
 
+    def let_go(self) -> None:
+        """There are no turns any more: whoever was stopped, perhaps with a lock in hand, goes on to its end."""
+        self._over = True
+        for go in self._go.values():
+            go.set()
+
     # -- turns ---------------------------------------------------------------------------------------------------------
 
     def _pass_on(self, client: int) -> None:
         """The next in order that is not done has the turn. With the lock held."""
+        if self._over:
+            return
         at = self._order.index(client)
         for other in (*self._order[at + 1 :], *self._order[: at + 1]):
             if other not in self._done and (other != client or client not in self._done):

@@ -7,6 +7,7 @@ are translated from these names into those of each possible state, by the store'
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 from attrs import evolve
@@ -27,10 +28,11 @@ UNNAMED = 5_000_000
 
 
 class View:
-    """The ids that were shown, by name. It starts from what is known when the clients start. Threads take turns with it."""
+    """The ids that were shown, by name. It starts from what is known when the clients start. Threads use it with ``lock``."""
 
     def __init__(self, known: Binding) -> None:
         self.binding = known.copy()
+        self.lock = Lock()
         self._unnamed = UNNAMED
         self._fencings: dict[int, int] = {}
 

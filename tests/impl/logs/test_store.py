@@ -80,7 +80,7 @@ def test_what_clients_saw_of_a_right_store_is_linearizable(tmp_path: Path) -> No
         threads.run(race, Schedule(tuple(range(len(race.clients))), [3 + number]))
         lines = [dict(line) for line in door.lines]
         if number % 2:  # an answer that was lost, and the time of day for a clock
-            for line in [line for line in lines if line["op"] in NAMELESS][:2]:
+            for line in [line for line in lines if line["op"] in NAMELESS and "kept" not in race.name][:2]:
                 for name in ("ok", "err", "now_ms"):
                     line.pop(name, None)
                 line["unknown"] = "timed out"
@@ -103,7 +103,7 @@ def test_an_id_that_came_from_nowhere_is_told(tmp_path: Path) -> None:
     lease = door.call(0, "try_claim_session_execution_lease", ("s", "ann", 60_000))
     assert isinstance(lease, Ok)
     door.call(0, "renew_session_execution_lease", (lease.value.fence(), 60_000))
-    with pytest.raises(LogError, match=r"history\.jsonl:1: renew_session_execution_lease: it succeeded with an id that no answer"):
+    with pytest.raises(LogError, match=r"history\.jsonl:1: renew_session_execution_lease: it names an id that no answer"):
         judged(door.lines[1:], tmp_path / "history.jsonl")
     door.lines[1]["args"]["fence"]["lease_token"] = "forged"
     del door.lines[1]["ok"]
