@@ -18,11 +18,10 @@ from leasehold.logs.objects import AnyCall, LineError, Model
 from leasehold.oracle import vocabulary as word
 from leasehold.oracle.answers import Answer, Err, Ok
 from leasehold.oracle.binding import Binding
-from leasehold.oracle.concurrent import GRANTS
+from leasehold.oracle.concurrent import inert
 from leasehold.oracle.explain import EVER as ANY_TIME
 from leasehold.oracle.explain import Asked, Possible, Silence, StoreSpecification, shown_time
 from leasehold.oracle.view import UNNAMED
-from leasehold.oracle.worlds import READS
 from leasehold.store import OPERATIONS
 from leasehold.wire.codec import ShapeError, decode_args, decode_result
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
@@ -513,13 +512,6 @@ def _footprint(call: AnyCall) -> Sequence[Hashable]:
     return [("session", one) for one in sorted(sessions)]
 
 
-def _effectless(call: AnyCall) -> bool:
-    if not call.definite:
-        return False
-    refused = isinstance(call.answer, Ok) and call.answer.value is None and call.action.op in GRANTS
-    return isinstance(call.action.command, READS) or isinstance(call.answer, Err) or refused
-
-
 def _told(call: AnyCall) -> str:
     answer = call.answer
     text = "answer lost" if not call.definite else answer.code if isinstance(answer, Err) else _brief(answer.value)
@@ -562,7 +554,7 @@ STORE = Model(
     unknown=None,
     footprint=_footprint,
     alike=None,
-    effectless=_effectless,
+    effectless=inert,
     why_not=_not_of_a_log,
     told=_told,
     state=_state,

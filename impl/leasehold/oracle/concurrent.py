@@ -339,7 +339,7 @@ def _smallest(history: History, result: Judged) -> tuple[list[Asking], Judged]:
         if again.verdict == "not linearizable":
             calls, result = prefix, again
     for call in list(reversed(calls)):
-        if _inert(call):
+        if inert(call):
             without = [one for one in calls if one is not call]
             again = explain(without, history.specification)
             if again.verdict == "not linearizable":
@@ -353,7 +353,7 @@ def _until(call: Asking, end: float) -> Asking:
     return call if call.end is not None and call.end <= end else evolve(call, end=None, definite=False)
 
 
-def _inert(call: Asking) -> bool:
+def inert(call: Asking) -> bool:
     """It changed nothing, whatever the order: a read, or one that was refused."""
     if not call.definite:
         return False
