@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from leasehold.oracle.answers import BrokenTarget, Ok, Unknown
+from leasehold.oracle.answers import Answer, BrokenTarget, Ok, Unknown
 from leasehold.oracle.concurrent import Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.points import LinePoints, Lines, Points
 from leasehold.oracle.probe import ANN, lane
@@ -253,6 +253,21 @@ def test_clients_that_wait_for_each_other_are_not_waited_for(monkeypatch: pytest
             break
     assert hung
     assert time.monotonic() - started < 20
+
+
+def test_nothing_is_asked_that_the_store_does_not_offer() -> None:
+    here, asked = threads(), set[str]()
+    ops = frozenset(("try_claim_session_execution_lease", "release_session_execution_lease"))
+    here.door.capabilities = Capabilities(handles=2, concurrent=True, ops=ops)
+    call = here.door.call
+
+    def listening(handle: int, op: str, args: tuple[Any, ...]) -> Answer:
+        asked.add(op)
+        return call(handle, op, args)
+
+    here.door.call = listening  # type: ignore[method-assign]  # to listen
+    here.run(TWO_ASK, Schedule((0, 1), []))
+    assert asked == {"try_claim_session_execution_lease"}
 
 
 class OneThread(MemoryStore):
