@@ -1067,6 +1067,20 @@ WRAPPERS = (
         wrappers.LeasesOfAHandle,
     ),
     wrapped(
+        "clock-of-a-handle",
+        "each client decides by its own clock what has expired, and the second one's is fast",
+        "LEASE-1 LEASE-2 LEASE-3 LEASE-4 QUEUE-1 QUEUE-8",
+        "memory",
+        wrappers.ClockOfAHandle,
+    ),
+    wrapped(
+        "real-clock-of-a-handle",
+        "the store is on the real clock, and the second client's is three minutes fast",
+        "LEASE-1 LEASE-2 LEASE-4 QUEUE-1 QUEUE-8",
+        "memory",
+        wrappers.RealClockOfAHandle,
+    ),
+    wrapped(
         "loads-of-a-handle",
         "a handle that loaded once shows the same until it commits itself",
         "GRAPH-2 LAW-6 LAW-12",

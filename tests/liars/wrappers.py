@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from attrs import evolve
+from attrs import define, evolve
 
 from leasehold.records import Batch, BatchDraft, Commit, Lease, ReadScope
-from leasehold.store import HeadRevisionConflict
-from leasehold.stores.memory import MemoryStore
+from leasehold.store import Capabilities, Clock, HeadRevisionConflict, SystemClock
+from leasehold.stores.memory import MemoryStore, _State
 from leasehold.stores.sqlite import SqliteStore
 from tests.liars.patching import Factory, in_a_folder
 
@@ -24,6 +24,36 @@ class LeasesOfAHandle(MemoryStore):
             self._state.leases.pop(session_id, None)
         known.add(session_id)
         return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+
+@define
+class _Ahead:
+    """A client's own clock, which is fast."""
+
+    right: Clock
+    ahead: int
+
+    def now_ms(self) -> int:
+        return self.right.now_ms() + self.ahead
+
+
+class ClockOfAHandle(MemoryStore):
+    """Each client decides by its own clock what has expired, and the second one's is fast."""
+
+    ahead: ClassVar[int] = 20
+
+    def open_handle(self) -> ClockOfAHandle:
+        return type(self)(_Ahead(self._clock, self.ahead), shared=self._state)
+
+
+class RealClockOfAHandle(ClockOfAHandle):
+    """The same on real clocks: the second client's is three minutes fast."""
+
+    capabilities = Capabilities(handles=8, clock="real")
+    ahead: ClassVar[int] = 180_000
+
+    def __init__(self, clock: Clock, *, shared: _State | None = None) -> None:
+        super().__init__(SystemClock() if shared is None else clock, shared=shared)
 
 
 class LoadsOfAHandle(MemoryStore):

@@ -304,6 +304,7 @@ def judged(history: History) -> tuple[Judged | None, str]:
 def finding(history: History, result: Judged, race: Race | None, schedule: Schedule | None = None) -> RaceFinding:
     """What is wrong with a history that cannot be explained, in its smallest part."""
     calls, small = _smallest(history, result)
+    small = _as_answered(calls, small, history)
     specification = history.specification
     refused = _refused(calls, small, specification)
     requirement, also = _rule(refused, history.calls, specification)
@@ -346,6 +347,16 @@ def _smallest(history: History, result: Judged) -> tuple[list[Asking], Judged]:
                 calls, result = without, again
     calls.sort(key=lambda call: call.start)
     return calls, explain(calls, history.specification)
+
+
+def _as_answered(calls: Sequence[Asking], small: Judged, history: History) -> Judged:
+    """The order that goes furthest if the later answers of calls that were under way count, too: it tells best what went wrong."""
+    answered = {(call.client, call.start): call for call in history.calls}
+    try:
+        result = explain([answered[call.client, call.start] for call in calls], history.specification)
+    except Silence:
+        return small
+    return result if result.verdict == "not linearizable" else small
 
 
 def _until(call: Asking, end: float) -> Asking:

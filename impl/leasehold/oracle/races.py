@@ -166,6 +166,7 @@ def _commits() -> Iterator[Race]:
     yield race("two commits of a first revision", (lane(),), ((expecting(0, 31),), (expecting(0, 41),)))
     yield race("two commits of one revision", (lane(), commit(30)), ((expecting(1, 31),), (expecting(1, 41),)))
     yield race("two commits that expect nothing", (lane(),), ((spent(31),), (spent(41),)))
+    yield race("two commits that add to what is there", (lane(), spent(30)), ((spent(31),), (spent(41),)))
     same = expecting(-1, 31, turn=1)
     yield race("one turn committed twice", (lane(),), ((same,), (evolve(same, name=Name(41)),)))
     yield race("one turn committed twice, and loaded", (lane(),), ((same,), (evolve(same, name=Name(41)), LOAD)))

@@ -101,6 +101,8 @@ def _check(name: str) -> Checked:
     target = f"python:yourstore:{name.replace('-', '_')}"
     factory = STORES[name] if name in STORES else next(one for one in LIARS if one.name == name).factory()
     door = PythonDoor(factory, target)
+    if name != "Unlocked":  # on a busy machine a race might be found first, and a run is wanted
+        door.capabilities = evolve(door.capabilities, concurrent=False)
     with door.alarm():
         report = check(door, Options(budget=20, seed=1, max_findings=1))
     findings: list[Finding | RaceFinding] = [*report.races, *report.findings]
