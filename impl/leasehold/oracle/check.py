@@ -34,7 +34,7 @@ from leasehold_model.machine import Contract
 Verdict = Literal["conforms", "violates", "inconclusive"]
 
 TOUR = 8 * len(FOCI)
-"""How many runs the tour has: the same ones every time, through every focus."""
+"""How many drawn runs the tour has: the same ones every time, through every focus."""
 
 LINGER = 3.0
 """Seconds that a check goes on looking for other broken rules after it last found one."""
@@ -51,11 +51,11 @@ LEAST = 20
 UNDECIDED = 0.01
 """The share of histories that may stay undecided before the check is called inconclusive."""
 
-TOURED = 0.35
-"""Share of the budget after which the tour's drawn runs give way to what is left to do: on slow stores only."""
+ROUND = 0.03
+"""Share of the budget of one round: in each there is some of everything, so that nothing waits for long."""
 
-AT_ONCE, KILLED, POWER = 0.3, 0.2, 0.05
-"""Shares of the budget for clients at once, for kills, and for power losses, where a store takes that."""
+AT_ONCE, KILLED, POWER, DRAWN = 0.3, 0.3, 0.05, 0.35
+"""Shares of a round for clients at once, for kills, for power losses, where a store takes that, and for runs of one client."""
 
 
 @frozen(kw_only=True)
@@ -125,6 +125,9 @@ class _Check:
         self.no_power = ""
         self.shut = contextlib.ExitStack()
         self.provoker: Provoker | None = None
+        self.killing: Crashes | None = None
+        self.outages: Outages | None = None
+        self.drawn = 0
         self.last_found = 0.0
         self.policies: list[Probed] = []
         self.cut_short = ""
@@ -171,23 +174,12 @@ class _Check:
                 break
             self._tell("tour")
             self._met(execute(self.door, self.contract, steps, self.coverage))
-        for number in range(TOUR):
-            if self._over() or self._elapsed() > TOURED * self.options.budget:
-                break
-            self._tell("tour")
-            self._walk(number, FOCI[number % len(FOCI)])
-        self._unexplained()
-        self._concurrent(AT_ONCE)
-        self._killed()
-        self._outages()
-        self._corpus(1.0)
-        able, _ = offered(self.door.capabilities)
-        number = 0
         while not self._over():
-            self._tell("random runs")
-            number += 1
-            focus = FOCI[number % len(FOCI)] if number % 2 else focus_for(self.coverage.thin(able))
-            self._walk(self.seed * 1_000_003 + number, focus)
+            self._concurrent(ROUND * AT_ONCE)
+            self._killed(ROUND * KILLED)
+            self._outages(ROUND * POWER)
+            self._corpus(1.0)
+            self._random(ROUND * DRAWN)
 
     # -- parts -----------------------------------------------------------------------------------------------------------
 
@@ -224,6 +216,20 @@ class _Check:
 
     def _walk(self, seed: int, focus: Any) -> None:
         self._met(walk(self.door, self.contract, seeded(seed), self.coverage, focus))
+
+    def _random(self, share: float) -> None:
+        """Drawn runs of one client: first those of the tour, then others, more of them about what was met least."""
+        able, _ = offered(self.door.capabilities)
+        more = self._for(share)
+        while more(LEAST):
+            number, focus = self.drawn, FOCI[self.drawn % len(FOCI)]
+            self.drawn += 1
+            self._tell("tour" if number < TOUR else "random runs")
+            if number == TOUR:
+                self._unexplained()
+            if number >= TOUR and number % 2:
+                focus = focus_for(self.coverage.thin(able))
+            self._walk(number if number < TOUR else self.seed * 1_000_003 + number, focus)
 
     def _asked(self, probed: Probed) -> Probed:
         """A point of which no option fits may only hang on points that could not be asked: then it was not asked either."""
@@ -312,24 +318,28 @@ class _Check:
         self.shut.callback(door.shut)
         return Threads(door, self.contract)
 
-    def _killed(self) -> None:
+    def _killed(self, share: float) -> None:
         """The process that holds the store is killed."""
-        opened = self.door.crashing() if not self._over() else None
-        if opened is None:
+        if self.killing is None and not self._over():
+            self.killing = self._crashes()
+        if self.killing is None:
             return
-        opened.ends = self.door.ends
-        try:
-            crashes = Crashes(opened, self.contract, self.seed, self.coverage, self.tally)
-            more = self._for(KILLED)
-            while more(self.tally.kills):
-                self._tell("killing its process")
-                self._met(crashes.run(), opened)
-        finally:
-            opened.ends = math.inf
-            if opened is not self.door:
-                opened.shut()
+        more = self._for(share)
+        while more(self.tally.kills):
+            self._tell("killing its process")
+            self._met(self.killing.run(), self.killing.door)
 
-    def _outages(self) -> None:
+    def _crashes(self) -> Crashes | None:
+        """What kills the store's process, if that can be done; it is ended with the check."""
+        opened = self.door.crashing()
+        if opened is None:
+            return None
+        opened.ends = self.door.ends
+        if opened is not self.door:
+            self.shut.callback(opened.shut)
+        return Crashes(opened, self.contract, self.seed, self.coverage, self.tally)
+
+    def _outages(self, share: float) -> None:
         """The power goes."""
         at_place = getattr(self.door, "at_place", None)
         if at_place is None or self._over():
@@ -337,11 +347,12 @@ class _Check:
         self.no_power = unavailable() or ""
         if self.no_power:
             return
-        outages = Outages(at_place, self.contract, self.seed, self.tally)
-        more = self._for(POWER)
+        if self.outages is None:
+            self.outages = Outages(at_place, self.contract, self.seed, self.tally)
+        more = self._for(share)
         while more(self.tally.power_losses):
             self._tell("power losses")
-            found = outages.run()
+            found = self.outages.run()
             if found is not None:
                 self._raced(found)
 

@@ -25,9 +25,9 @@ from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefi
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold.oracle.worlds import READS
 from leasehold_model.attachment import SaveMeta
-from leasehold_model.claim import ClaimReady
+from leasehold_model.claim import AbandonClaim, ClaimReady, RenewClaim
 from leasehold_model.commit import CommitState
-from leasehold_model.ids import Body, FencingToken, LeaseToken, Millis, Name, SessionId
+from leasehold_model.ids import BatchId, Body, ClaimId, FencingToken, LeaseToken, Millis, Name, SessionId
 from leasehold_model.lease import ReleaseLease, TryClaimLease
 from leasehold_model.machine import Command, Contract, initial, step
 from leasehold_model.state import Fence, State, lane_of
@@ -126,9 +126,7 @@ class Crashes:
                     return found
             if execution.steps and execution.steps[-1].kill == AFTER:
                 one.points.count = self.door.points
-                one.points.likely = [
-                    point for mark in self.door.marks for point in (mark, mark - 1) if 0 < point <= self.door.points
-                ]
+                one.points.likely = self.door.marks[:-1]  # after the last change nothing is half done
             for step in self._afterwards(execution, one.command):
                 found = do(execution, step)
                 if found is not None:
@@ -154,10 +152,9 @@ class Crashes:
             yield Step(execution.now, 0, ReleaseLease(holder(execution, session)))
             yield Step(execution.now, 0, TryClaimLease(session, BOB, LONG, Name(name)))
         taken = ClaimReady(BOUND, holder(execution, BOUND), BOB, True, LONG, 10, Name(AGAIN + 5))
-        for one in (taken, *reads):
-            yield Step(execution.now, 0, one)
-        if self.door.capabilities.clock == "virtual":  # what was renewed outlives the time that it had before
-            yield from (Step(START + LONG + 1, 0, one) for one in reads)
+        yield Step(execution.now, 0, taken)
+        later = START + LONG + 1 if self.door.capabilities.clock == "virtual" else execution.now
+        yield from (Step(later, 0, one) for one in reads)  # what was renewed outlives the time that it had before
         if self._rng.random() < TWICE:
             yield Step(execution.now, 0, SaveMeta(Body(AGAIN)), kill=AFTER)
             for one in reads:
@@ -209,9 +206,24 @@ def _changes(one: _Target, contract: Contract) -> int:
     state = initial(contract, BOUND)
     for step_ in one.before:
         if not isinstance(step_.action, Reopen):
-            state, _ = step(state, step_.action, Millis(step_.at), contract)
-    after, _ = step(state, one.command, Millis(START), contract)
+            state, _ = step(state, _filled(step_.action, state), Millis(step_.at), contract)
+    after, _ = step(state, _filled(one.command, state), Millis(START), contract)
     return sum(len(set(_rows(two)) - set(_rows(other))) for two, other in ((after, state), (state, after)))
+
+
+def _filled(command: Command, state: State) -> Command:
+    """The command with all batches of the claims that it names, which a race leaves to be filled in."""
+
+    def held(claim: ClaimId) -> tuple[BatchId, ...]:
+        return tuple(batch.batch for batch in state.queue if batch.hold.claim == claim)
+
+    if isinstance(command, RenewClaim | AbandonClaim):
+        return evolve(command, batches=command.batches or held(command.claim))
+    if isinstance(command, CommitState):
+        return evolve(
+            command, completions=tuple(evolve(one, batches=one.batches or held(one.claim)) for one in command.completions)
+        )
+    return command
 
 
 def _rows(state: State) -> list[object]:

@@ -94,6 +94,12 @@ def spent(name: int) -> CommitState:
     return evolve(one, usage=(row,), checkpoint=evolve(one.checkpoint, plugin_snapshot=part, execution_state=part))
 
 
+def everything(name: int) -> CommitState:
+    """A commit of every part: what `spent` brings, a stamp, a completion, the lane's release."""
+    stamp = TurnStamp(BOUND, TurnId(1), TurnHash(1))
+    return evolve(spent(name), stamp=stamp, completions=(done(CLAIMED),), release=fence())
+
+
 ALL, PENDING = ListQueued(BOUND, False), ListQueued(BOUND, True)
 ROWS = ListUncommitted(FAR)
 THREE_NODES = (lane(), commit(30, (1, 0), (2, 1), (3, 2), leaf=3))
@@ -177,6 +183,9 @@ def _commits() -> Iterator[Race]:
     yield race("a completion against loads and lists", claimed, ((whole,), (LOAD, ALL)))
     yield race("a completion against an abandonment", claimed, ((whole,), (abandon(CLAIMED), ALL)))
     yield race("a completion against a renewal", claimed, ((whole,), (renew(CLAIMED), ALL)))
+    before = (*claimed, spent(30))
+    yield race("a commit of everything against loads and lists", before, ((everything(31),), (LOAD, ALL, ask(BOB, 201))))
+    yield race("a commit of everything against lists and loads", before, ((everything(31),), (ask(BOB, 201), ALL, LOAD)))
     expired = work(CLAIMED, 0)
     yield race("a late completion against a takeover", expired, ((whole,), (claim(201), ALL)))
     yield race("a late completion against a cancellation", expired, ((whole,), (CancelBatch(BOUND, BatchId(10)), ALL)))
@@ -217,6 +226,9 @@ def _manifest() -> Iterator[Race]:
     refs = CommitRefs(BOUND, (AttachmentId(1), AttachmentId(2)))
     yield race("manifest: a commit against a list", (lane(), intent(1), intent(2)), ((stamped,), (ROWS, LOAD)))
     yield race("manifest: a commit against a load and a list", (lane(), intent(1), intent(2)), ((stamped,), (LOAD, ROWS)))
+    before = (*work(CLAIMED), spent(30), intent(1), intent(2))
+    whole = evolve(everything(31), attachments=(AttachmentId(1), AttachmentId(2)))
+    yield race("manifest: a commit of everything against loads and lists", before, ((whole,), (ROWS, LOAD, ALL)))
     yield race("manifest: an intent repeated and stamped", (), ((intent(1),), (intent(1), refs, ROWS)))
     yield race("manifest: two intents of one id", (), ((intent(1),), (intent(1), ROWS)))
     yield race("manifest: stamped and listed", (intent(1), intent(2)), ((refs,), (ROWS,)))
