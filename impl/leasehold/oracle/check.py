@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from leasehold.crash.power import unavailable
 from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, Hung, Ok, OutOfTime
-from leasehold.oracle.concurrent import RaceFinding, Threads
+from leasehold.oracle.concurrent import History, RaceFinding, Threads, contract_that_allows
 from leasehold.oracle.coverage import Coverage, NotChecked, limits, missing_operations, offered
 from leasehold.oracle.crashes import Crashes
 from leasehold.oracle.drive import seeded, walk
@@ -23,7 +23,7 @@ from leasehold.oracle.fitting import fitted
 from leasehold.oracle.outages import Outages
 from leasehold.oracle.probe import Probed, probe
 from leasehold.oracle.provoke import Provoker, Tally
-from leasehold.oracle.rejudge import contract_that_explains, open_points
+from leasehold.oracle.rejudge import contract_that_explains, open_points, others
 from leasehold.oracle.run import START, Failure, Run, execute
 from leasehold.oracle.tour import tour
 from leasehold.oracle.walker import FOCI, focus_for
@@ -243,10 +243,23 @@ class _Check:
     def _explained(self, failure: Failure) -> bool:
         """Another option explains the run, at a point where the store could not be asked: so that is the option it takes."""
         points = open_points(self.policies)
-        other = contract_that_explains(failure, self.door.capabilities, self.contract, points) if points else None
-        if other is not None:
-            self.contract = other
-        return other is not None
+        return bool(points) and self._takes(contract_that_explains(failure, self.door.capabilities, self.contract, points))
+
+    def _allowed(self, history: History) -> bool:
+        """The same for calls at once."""
+        points = open_points(self.policies)
+        return bool(points) and self._takes(contract_that_allows(history, others(self.contract, points)))
+
+    def _takes(self, other: Contract | None) -> bool:
+        """From now on the store is held to these options."""
+        if other is None:
+            return False
+        self.contract = other
+        raced = (self.provoker.threads, self.provoker.apart) if self.provoker else ()
+        for one in (*raced, self.killing, self.outages):
+            if one is not None:
+                one.contract = other
+        return True
 
     def _met(self, failure: Failure | None, door: Door | None = None) -> None:
         if failure is not None and not self._explained(failure) and not self._known(failure):
@@ -357,6 +370,8 @@ class _Check:
                 self._raced(found)
 
     def _raced(self, found: RaceFinding) -> None:
+        if found.history is not None and self._allowed(found.history):
+            return
         if found.requirement not in {*(one.requirement for one in self.races), *(one.requirement for one in self.findings)}:
             self.races.append(found)
             self.last_found = self._elapsed()

@@ -13,7 +13,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -299,6 +299,15 @@ def judged(history: History) -> tuple[Judged | None, str]:
         return explain(history.calls, history.specification), ""
     except Silence as silence:
         return None, str(silence)
+
+
+def contract_that_allows(history: History, contracts: Iterable[Contract]) -> Contract | None:
+    """The first under which the history is not wrong."""
+    for one in contracts:
+        result, _ = judged(evolve(history, specification=evolve(history.specification, contract=one)))
+        if result is None or result.verdict != "not linearizable":
+            return one
+    return None
 
 
 def finding(history: History, result: Judged, race: Race | None, schedule: Schedule | None = None) -> RaceFinding:

@@ -87,18 +87,19 @@ def contract_that_explains(
     failure: Failure, capabilities: Capabilities, contract: Contract, points: list[Point]
 ) -> Contract | None:
     """The contract with other options at these points, under which the run is right: one with the fewest other options."""
-    for other in islice(_others(contract, points), MOST):
-        if explains(failure, capabilities, other):
-            return other
-    return None
+    return next((other for other in others(contract, points) if explains(failure, capabilities, other)), None)
 
 
-def _others(contract: Contract, points: list[Point]) -> Iterator[Contract]:
-    """With one other option, with two, with three."""
+def others(contract: Contract, points: list[Point]) -> Iterator[Contract]:
+    """The contract with one other option at these points, with two, with three."""
+    return islice(_combined(contract, points), MOST)
+
+
+def _combined(contract: Contract, points: list[Point]) -> Iterator[Contract]:
     for count in (1, 2, 3):
         for changed in combinations(points, count):
-            others = [[one for one in point.options if one != option(contract.policies, point)] for point in changed]
-            for taken in product(*others):
+            options = [[one for one in point.options if one != option(contract.policies, point)] for point in changed]
+            for taken in product(*options):
                 policies = contract.policies
                 for point, one in zip(changed, taken, strict=True):
                     policies = choose(policies, point, one)

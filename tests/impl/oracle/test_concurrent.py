@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 import pytest
 
 from leasehold.oracle.answers import Answer, BrokenTarget, Ok, Unknown
-from leasehold.oracle.concurrent import Hung, RaceFinding, Threads, finding, judged
+from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, contract_that_allows, finding, judged
 from leasehold.oracle.points import LinePoints, Lines, Points
 from leasehold.oracle.probe import ANN, lane
 from leasehold.oracle.provoke import Provoker, Tally
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.races import BOB, Race, ask, race, races
+from leasehold.oracle.rejudge import others
 from leasehold.oracle.run import Failure
 from leasehold.oracle.schedule import Schedule, is_stores
 from leasehold.records import Commit, CommitResult, Lease, Read, ReadScope
@@ -25,6 +26,7 @@ from leasehold.store import Capabilities, Clock, Indeterminate
 from leasehold.stores import memory, sqlite
 from leasehold.stores.memory import MemoryStore
 from leasehold_model.machine import RECOMMENDED
+from leasehold_model.policy import POINTS
 
 TWO_ASK = race("two ask", (), ((ask(ANN, 101),), (ask(BOB, 201),)))
 
@@ -119,6 +121,25 @@ class LosesAnUpdate(MemoryStore):
 @pytest.mark.requirement("LAW-11", "LAW-12", "COMMIT-6")
 def test_a_race_is_named_by_what_it_breaks(store: type, rule: str) -> None:
     assert rule in found_in(store, 2_500)
+
+
+class Resets(MemoryStore):
+    """P-REENTRY reset: a re-entry may shorten a lease."""
+
+    def _reenter(self, lease: Lease, ttl: int, now: int) -> Lease:
+        return self._set_expiry(lease, now + ttl)
+
+
+def test_another_option_allows_a_race_only_if_that_point_is_open() -> None:
+    one = race("two re-enter", (ask(ANN, 1),), ((ask(ANN, 101, 5),), (ask(ANN, 201, 7), ask(BOB, 202))))
+    history = threads(Resets).run(one, Schedule((0, 1), []))
+    assert isinstance(history, History)
+    assert judged(history)[0].verdict == "not linearizable"  # type: ignore[union-attr]
+    reentry, binding = (next(point for point in POINTS if point.id == name) for name in ("P-REENTRY", "P-BINDING"))
+    allowing = contract_that_allows(history, others(RECOMMENDED, [binding, reentry]))
+    assert allowing is not None
+    assert allowing.policies.reentry == "reset"
+    assert contract_that_allows(history, others(RECOMMENDED, [binding])) is None
 
 
 def found_in(factory: Any, runs: int) -> set[str]:
