@@ -16,8 +16,9 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache, wraps
-from itertools import count
+from hashlib import sha256
 from operator import add, itemgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar
@@ -721,7 +722,14 @@ _MADE_BY_ANOTHER: Final = "LH002"
 
 
 def _opening(sql: _Sql, label: str) -> Generator[_Step, list[_Row], str]:
-    """The steps of opening a store. The result is its number."""
+    """The steps of opening a store. The result is its number. Done twice they are as done once: a lost connection is replaced."""
+    try:
+        return (yield from _opening_once(sql, label))
+    except Indeterminate:
+        return (yield from _opening_once(sql, label))
+
+
+def _opening_once(sql: _Sql, label: str) -> Generator[_Step, list[_Row], str]:
     look = _Step(sql.text("schema_version", 0), ())
     try:
         rows = yield look
@@ -762,7 +770,14 @@ def _check_version(schema: str, rows: list[_Row]) -> None:
 
 # Sending: psycopg's connection and its conversions, without its cursor, which takes longer than many a statement.
 
-_names = count(1)
+_ATTEMPTS: Final = 5
+"""How often a statement is prepared, where a pooler hands each transaction to another connection of the server."""
+
+
+@lru_cache(maxsize=1024)
+def _name_of(text: str) -> bytes:
+    """The name that a statement is prepared under: the same on every connection, so that a pooler's clients may share it."""
+    return b"leasehold-" + sha256(text.encode()).hexdigest()[:32].encode()
 
 
 class _Line:
@@ -770,7 +785,7 @@ class _Line:
 
     def __init__(self, connection: _Connection | _AsyncConnection) -> None:
         self._server = connection.pgconn
-        self._prepared: dict[str, bytes] = {}
+        self._prepared: set[str] = set()
         self._loading = Transformer()
 
     def send(self, text: str, values: tuple[str | None, ...]) -> PQGen[list[_Row]]:
@@ -778,19 +793,21 @@ class _Line:
         given = [None if value is None else value.encode() for value in values]
         if b"\0" in b"".join(filter(None, given)):
             raise psycopg.DataError("a text cannot contain a null character")
-        name = self._prepared.get(text)
-        if name is not None:
+        name = _name_of(text)
+        for left in reversed(range(_ATTEMPTS)):
+            if text not in self._prepared:
+                self._server.send_prepare(name, text.encode())
+                with suppress(psycopg.errors.DuplicatePreparedStatement):  # by another client of the same pooler
+                    self._rows((yield from execute(self._server)))
+                self._prepared.add(text)
             self._server.send_query_prepared(name, given, None, Format.BINARY)
             try:
                 return self._rows((yield from execute(self._server)))
             except psycopg.errors.InvalidSqlStatementName:  # a pool's reset, or a pooler, has dropped it: nothing happened
                 self._prepared.clear()
-        name = b"leasehold-%d" % next(_names)
-        self._server.send_prepare(name, text.encode())
-        self._rows((yield from execute(self._server)))
-        self._prepared[text] = name
-        self._server.send_query_prepared(name, given, None, Format.BINARY)
-        return self._rows((yield from execute(self._server)))
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     def _rows(self, results: list[PGresult]) -> list[_Row]:
         result = results[-1]
@@ -821,6 +838,7 @@ _CONTENDED: Final = frozenset({"40001", "40P01", "55P03", "57014"})
 _LOST: Final = ("08", "57")
 _REFUSED_VALUE: Final = ("22", "23", "54")
 _ADVICE: Final = {
+    "26000": "A pooler gives each statement another connection: see its prepared statements in docs/postgres.md.",
     "25006": "The server only reads: name the primary.",
     "42501": "This user may not do that: ask the owner of the database for the right.",
     "53100": "Free some space and try again.",
@@ -1055,8 +1073,8 @@ class PostgresStore(_Handle):
             while True:
                 try:
                     rows = self._exchange(step.text, step.values)
-                except Refusal as refusal:
-                    step = steps.throw(refusal)
+                except (Refusal, Indeterminate) as failure:
+                    step = steps.throw(failure)
                 else:
                     step = steps.send(rows)
         except StopIteration as done:
@@ -1180,8 +1198,8 @@ class AsyncPostgresStore(_Handle):
             while True:
                 try:
                     rows = await self._exchange(step.text, step.values)
-                except Refusal as refusal:
-                    step = steps.throw(refusal)
+                except (Refusal, Indeterminate) as failure:
+                    step = steps.throw(failure)
                 else:
                     step = steps.send(rows)
         except StopIteration as done:

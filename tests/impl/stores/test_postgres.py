@@ -149,6 +149,25 @@ def test_statements_that_a_reset_has_dropped_are_prepared_again(make: Make) -> N
     assert prepared_on(store._connection) == 1
 
 
+def test_a_statement_that_a_poolers_other_client_has_prepared_is_used(make: Make) -> None:
+    store = make()
+    fence = lease_of(store)
+    assert store._connection is not None
+    store.commit_runtime_state(commit_of(fence))
+    count = prepared_on(store._connection)
+    module.line_of(store._connection)._prepared.clear()
+    assert store.commit_runtime_state(commit_of(fence)).head_revision == 2
+    assert prepared_on(store._connection) == count
+
+
+def test_a_connection_that_is_lost_while_a_store_is_opened_is_replaced_once() -> None:
+    steps = module._opening(module._Sql("leasehold"), "label")
+    first = next(steps)
+    assert steps.throw(Indeterminate("lost")) == first
+    with pytest.raises(Indeterminate, match="lost again"):
+        steps.throw(Indeterminate("lost again"))
+
+
 def test_handles_share_what_is_prepared_on_a_connection_of_a_pool(postgres: Server) -> None:
     label = f"prepared-{next(_labels)}"
     found = []
