@@ -132,6 +132,9 @@ def delta_flaw(state: State, delta: Delta, policies: Policies) -> Refused | Sile
             return Silent("P-LEAF-UNKNOWN does not say whether a tombstoned leaf is unknown")
         if policies.leaf_unknown == "refuse":
             return Refused("GRAPH-8", ANY_ERROR)
+    short, long = (Policies(path_tombstoned=how) for how in ("stop", "skip"))
+    if policies.parent_cycle == "refuse" and _cyclic(after, short) != _cyclic(after, long):
+        return Silent("whether a cycle that closes over tombstoned nodes is one")
     if policies.parent_cycle == "refuse" and not _cyclic(after, policies) and _cyclic_midway(nodes, delta, policies):
         return Silent("whether a cycle is one that a later node of the same append breaks")
     return _parent_flaw(after, delta, policies)

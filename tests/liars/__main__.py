@@ -26,7 +26,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds each (3)")
     parser.add_argument("--first-seed", type=int, default=1, help="the first of them (1)")
     parser.add_argument("--names", nargs="*", default=[], help="only these")
-    parser.add_argument("--needs", choices=("nothing", "race", "kill", "lost"), help="only liars that need this to be caught")
+    parser.add_argument(
+        "--needs", choices=("nothing", "race", "kill", "lost", "clock"), help="only liars that need this to be caught"
+    )
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of one check of a liar (20)")
     parser.add_argument("--odd-budget", type=float, default=5.0, help="seconds of one check of an oddity (5)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from tests.liars import crashing
+from tests.liars import crashing, wrappers
 from tests.liars.liars import Liar, wrapped
 from tests.liars.lossy import (
     HalfClaimLoss,
@@ -91,4 +91,24 @@ LOST = (
     lost("lost-and-revived", "a late renewal gives the lane back to who released it meanwhile", "LAW-12", RevivingLoss),
 )
 
-INTERRUPTED: tuple[Liar, ...] = (*TORN, *FORGOTTEN, *WRITTEN, *LOST)
+SKEWED = tuple(
+    evolve(one, needs="clock")
+    for one in (
+        wrapped(
+            "clock-of-a-handle",
+            "each client decides by its own clock what has expired, and the second one's is fast",
+            "LEASE-1 LEASE-2 LEASE-3 LEASE-4 QUEUE-1 QUEUE-8",
+            "memory",
+            wrappers.ClockOfAHandle,
+        ),
+        wrapped(
+            "real-clock-of-a-handle",
+            "the store is on the real clock, and the second client's is three minutes fast",
+            "LEASE-1 LEASE-2 LEASE-4 QUEUE-1 QUEUE-8",
+            "memory",
+            wrappers.RealClockOfAHandle,
+        ),
+    )
+)
+
+INTERRUPTED: tuple[Liar, ...] = (*TORN, *FORGOTTEN, *WRITTEN, *LOST, *SKEWED)

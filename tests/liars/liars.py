@@ -28,7 +28,7 @@ class Liar:
     store: Literal["memory", "sqlite"]
     patches: tuple[Patch, ...] = ()
     wrapper: Any = field(default=None, repr=False)
-    needs: Literal["", "race", "kill", "lost"] = ""
+    needs: Literal["", "race", "kill", "lost", "clock"] = ""
     target: str = ""
 
     def factory(self) -> Factory:
@@ -1065,20 +1065,6 @@ WRAPPERS = (
         "LAW-2 LEASE-2 LEASE-3 LEASE-8",
         "memory",
         wrappers.LeasesOfAHandle,
-    ),
-    wrapped(
-        "clock-of-a-handle",
-        "each client decides by its own clock what has expired, and the second one's is fast",
-        "LEASE-1 LEASE-2 LEASE-3 LEASE-4 QUEUE-1 QUEUE-8",
-        "memory",
-        wrappers.ClockOfAHandle,
-    ),
-    wrapped(
-        "real-clock-of-a-handle",
-        "the store is on the real clock, and the second client's is three minutes fast",
-        "LEASE-1 LEASE-2 LEASE-4 QUEUE-1 QUEUE-8",
-        "memory",
-        wrappers.RealClockOfAHandle,
     ),
     wrapped(
         "loads-of-a-handle",

@@ -119,6 +119,9 @@ class Door(Protocol):
         ...
 
 
+CANNOT_BE_OPENED = "after the kill the store could not be opened again"
+"""How the message of an answer begins, where there is no store any more that could answer."""
+
 AFTER = -1
 """Instead of a point: the process is killed right after the call was answered."""
 

@@ -45,8 +45,8 @@ CORPUS_SHARE = 0.1
 PROCESSES = 15.0
 """The least budget in seconds with which clients are in processes of their own, too."""
 
-LEAST = 20
-"""Histories that are looked at even if time is short."""
+LEAST, LEAST_SHARE = 20, 0.15
+"""So many histories, kills and power losses are looked at even if time is short, but for no more than this share of the budget."""
 
 UNDECIDED = 0.01
 """The share of histories that may stay undecided before the check is called inconclusive."""
@@ -301,8 +301,9 @@ class _Check:
 
     def _for(self, share: float) -> Callable[[int], bool]:
         """Whether to go on for this share of the budget from now on; with less than the least that was done, in any case."""
-        ends = self._elapsed() + share * self.options.budget
-        return lambda done: not self._over() and (self._elapsed() < ends or done < LEAST)
+        began = self._elapsed()
+        ends, last = (began + one * self.options.budget for one in (share, max(share, LEAST_SHARE)))
+        return lambda done: not self._over() and self._elapsed() < (ends if done >= LEAST else last)
 
     def _concurrent(self, share: float) -> None:
         """Several clients at once; the first few in any case."""
@@ -401,6 +402,8 @@ class _Check:
             cut.append(NotChecked("power loss", self.no_power))
         if self.door.capabilities.tier == "durable" and self.door.not_killed:
             cut.append(NotChecked("kill -9", self.door.not_killed))
+        elif self.door.capabilities.kill and not self.tally.kills and not self._news():
+            cut.append(NotChecked("kill -9", "the budget was used up before: give it more time"))
         loose = tuple(p.point.id for p in policies if p.option is not None and not p.point.ours and p.option != p.point.options[0])
         undecided = self.tally.undecided > UNDECIDED * self.tally.histories
         if undecided:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import linecache
 import math
 import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -26,7 +28,7 @@ from leasehold.oracle.probe import ANN, LOAD
 from leasehold.oracle.races import ALL, BOB, PENDING, ROWS, Race, ask
 from leasehold.oracle.run import CONTENTION, SLACK, START, Execution, Failure, Indefinite, Run, failure
 from leasehold.oracle.run import Silence as Unasked
-from leasehold.oracle.schedule import Schedule
+from leasehold.oracle.schedule import Schedule, is_stores
 from leasehold.oracle.view import View
 from leasehold.oracle.worlds import READS
 from leasehold.wire.client import WireDoor
@@ -107,8 +109,8 @@ class History:
 class Hung(Exception):
     """Not every client was answered in time."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"not every client was answered within {seconds:g} s")
+    def __init__(self, seconds: float, where: str = "") -> None:
+        super().__init__(f"no client was answered for {seconds:g} s{where}")
         self.seconds = seconds
 
 
@@ -120,6 +122,8 @@ class Threads:
         self.contract = contract
         self.now = START
         self.real = door.capabilities.clock == "real"
+        self.moved = 0.0
+        """When a client was last answered."""
 
     def run(self, race: Race, schedule: Schedule | None = None) -> History | Failure | None:
         """Run a race on a fresh store. A failure: it went wrong before the clients started. None: nothing can be said.
@@ -142,8 +146,12 @@ class Threads:
         start = Possible(execution.state, execution.binding)
         view = View(execution.binding)
         clients = [_Client(self, number, commands, view) for number, commands in enumerate(race.clients)]
-        for number in range(len(clients) if OPENING[0] in self.door.capabilities.ops else 0):
-            self.door.call(number, *OPENING)
+        opened = getattr(self.door, "open", None)
+        for number in range(len(clients)):
+            if OPENING[0] in self.door.capabilities.ops:
+                self.door.call(number, *OPENING)
+            elif opened is not None:
+                opened(number)
         self._race(clients, schedule)
         last = _Client(self, len(clients), _read_back(self.door.capabilities.ops), view, handle=0)
         last.go()
@@ -159,7 +167,7 @@ class Threads:
 
     def _race(self, clients: Sequence[_Client], schedule: Schedule | None) -> None:
         patience = max(PATIENCE, 2 * self.door.deadline)
-        ends = time.monotonic() + patience
+        self.moved = time.monotonic()
         barrier = threading.Barrier(len(clients))
 
         def run(client: _Client) -> None:
@@ -182,12 +190,13 @@ class Threads:
         try:
             for thread in threads:
                 thread.start()
-            if schedule is not None and not schedule.watch(ends):
-                raise Hung(patience)
+            if schedule is not None and not schedule.watch(lambda: self.moved + patience):
+                raise Hung(patience, _standing(clients, threads))
             for thread in threads:
-                thread.join(max(0.0, ends - time.monotonic()))
-                if thread.is_alive():
-                    raise Hung(patience)
+                while thread.is_alive():
+                    thread.join(max(0.0, self.moved + patience - time.monotonic()))
+                    if thread.is_alive() and time.monotonic() > self.moved + patience:
+                        raise Hung(patience, _standing(clients, threads))
         finally:
             sys.setswitchinterval(interval)
             if schedule is not None and any(thread.is_alive() for thread in threads):  # the check was interrupted, or they hang
@@ -208,6 +217,21 @@ class Threads:
                 client.sent(number)
 
 
+def _standing(clients: Sequence[_Client], threads: Sequence[threading.Thread]) -> str:
+    """Which calls are under way, and at which lines of the store."""
+    frames, told = sys._current_frames(), []  # noqa: SLF001 - documented in the library, for deadlocks
+    for client, thread in zip(clients, threads, strict=True):
+        if not thread.is_alive():
+            continue
+        frame = frames.get(thread.ident or 0)
+        while frame is not None and not is_stores(frame.f_code.co_filename):
+            frame = frame.f_back
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() if frame else ""
+        place = f" (line {frame.f_lineno} of {Path(frame.f_code.co_filename).name}: {line})" if frame else ""
+        told.append(f"client {client.number + 1} in {client.asking}{place}")
+    return ": " + ", ".join(told) if told else ""
+
+
 _TICK = itertools.count(1)
 
 
@@ -218,6 +242,8 @@ class _Client:
         self.number = number
         self.calls: list[Asking] = []
         self.broken: BaseException | None = None
+        self.asking = ""
+        """The operation that was asked for last."""
         self._sent: tuple[int, int, int] | None = None
         self._of = of
         self._handle = number if handle < 0 else handle
@@ -257,6 +283,7 @@ class _Client:
             op, args = self._view.binding.call(command)
         if op not in door.capabilities.ops:
             return
+        self.asking = op
         ends, pause = time.monotonic() + min(CONTENTION, door.deadline), 0.0005
         while True:
             sent, self._sent = self._sent, None
@@ -266,6 +293,7 @@ class _Client:
             else:
                 answer = door.call(self._handle, op, args)
             end, ended = next(_TICK), _now_ms()
+            self._of.moved = time.monotonic()
             if not (isinstance(answer, Err) and answer.code == "contended") or time.monotonic() > ends:
                 break
             time.sleep(pause)  # nothing happened, so nothing is noted

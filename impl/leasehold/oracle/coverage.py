@@ -22,7 +22,8 @@ from leasehold_model.requirements import REQUIREMENTS
 from leasehold_model.state import NO_PART, State, lane_of
 
 LEASE_OPS = ("try_claim_session_execution_lease", "renew_session_execution_lease", "release_session_execution_lease")
-CLAIM_OPS = ("enqueue_queued_work", "claim_ready_queued_work")
+CLAIM_OPS = (LEASE_OPS[0], "enqueue_queued_work", "claim_ready_queued_work")
+COMMIT_OPS = (LEASE_OPS[0], "commit_runtime_state")
 QUEUE_LISTS = ("enqueue_queued_work", "list_queued_work", "list_pending_queued_work")
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -34,14 +35,16 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "LEASE-6": (LEASE_OPS[0], LEASE_OPS[2]),
     "LEASE-7": (LEASE_OPS[0], LEASE_OPS[2]),
     "LEASE-8": LEASE_OPS[:1],
+    "COMMIT-2": ("commit_runtime_state",),
+    "COMMIT-5": ("commit_runtime_state",),
     "COMMIT-7": ("commit_runtime_state", *CLAIM_OPS),
     "GRAPH-2": ("load_session",),
-    "GRAPH-3": ("commit_runtime_state", "load_session"),
-    "GRAPH-4": ("commit_runtime_state", "load_session"),
+    "GRAPH-3": (*COMMIT_OPS, "load_session"),
+    "GRAPH-4": (*COMMIT_OPS, "load_session"),
     "GRAPH-5": ("load_node",),
-    "GRAPH-6": ("commit_runtime_state", "tombstone_nodes"),
-    "GRAPH-7": ("commit_runtime_state", "tombstone_nodes", "vacuum"),
-    "GRAPH-9": ("commit_runtime_state", "gc_unreachable", "load_session"),
+    "GRAPH-6": (*COMMIT_OPS, "tombstone_nodes"),
+    "GRAPH-7": (*COMMIT_OPS, "tombstone_nodes", "vacuum"),
+    "GRAPH-9": (*COMMIT_OPS, "gc_unreachable", "load_session"),
     "QUEUE-1": ("enqueue_queued_work",),
     "QUEUE-2": ("enqueue_queued_work",),
     "QUEUE-3": QUEUE_LISTS,
@@ -62,12 +65,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "LAW-3": LEASE_OPS[:1],
     "LAW-4": CLAIM_OPS,
     "LAW-5": QUEUE_LISTS,
-    "LAW-8": ("commit_runtime_state", "load_session"),
+    "LAW-8": (*COMMIT_OPS, "load_session"),
     "LAW-9": QUEUE_LISTS,
-    "LAW-11": ("commit_runtime_state", "load_session"),
+    "LAW-11": (*COMMIT_OPS, "load_session"),
     "LAW-10": (),
     "LAW-12": (),
-    "LAW-13": ("commit_runtime_state", "load_session"),
+    "LAW-13": (*COMMIT_OPS, "load_session"),
     "LAW-14": LEASE_OPS[:1],
     "LAW-15": LEASE_OPS[:2],
 }
@@ -75,9 +78,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 _GROUP_NEEDS = {
     "QUEUE": CLAIM_OPS,
-    "COMMIT": ("commit_runtime_state",),
-    "GRAPH": ("commit_runtime_state",),
-    "LAW": ("commit_runtime_state",),
+    "COMMIT": COMMIT_OPS,
+    "GRAPH": COMMIT_OPS,
+    "LAW": COMMIT_OPS,
 }
 
 

@@ -5,7 +5,10 @@ A `Mismatch` cites the rule that the answer breaks. Where the model's response a
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+from attrs import fields
 
 from leasehold import records
 from leasehold.oracle import blame
@@ -99,8 +102,10 @@ _NULLABLE = frozenset(
 def _shaped(op: str, value: Any, response: Response) -> Any:
     """The value as the record it should be. JSON of the wire's shape is taken too."""
     expected = _RECORDS.get(type(response))
-    if (expected is not None and type(value) is expected) or value is None:
-        if value is None and expected is not None and op not in _NULLABLE:
+    if expected is not None and isinstance(value, expected):
+        return _plain(value, expected)
+    if value is None:
+        if expected is not None and op not in _NULLABLE:
             raise BrokenTarget(f"{op} answered nothing where {_article(expected)} is due: return it, or raise a refusal")
         return value
     if isinstance(value, dict):
@@ -113,19 +118,28 @@ def _shaped(op: str, value: Any, response: Response) -> Any:
     raise BrokenTarget(f"{op} answered {_text(value)} where {_article(expected)} is due")
 
 
+def _plain(value: Any, expected: Any) -> Any:
+    """A record of a store's own subclass as the record that it is."""
+    return value if type(value) is expected else expected(**{one.name: getattr(value, one.name) for one in fields(expected)})
+
+
+def _is_int(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _article(expected: Any) -> str:
     return f"a {expected.__name__} (leasehold.records)"
 
 
 def _sequence(op: str, value: Any, member: type) -> list[Any]:
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise BrokenTarget(f"{op} answered {_text(value)} where a list of {member.__name__} (leasehold.records) is due")
-    if any(type(one) is not member for one in value):
+    if not all(isinstance(one, member) for one in value):
         try:
             return list(decode_result(op, list(value)))
         except (ShapeError, AttributeError, TypeError) as error:
             raise BrokenTarget(f"{op} answered a list with something else than {member.__name__} in it: {error}") from error
-    return list(value)
+    return [_plain(one, member) for one in value]
 
 
 # -- comparisons -------------------------------------------------------------------------------------------------------------
@@ -153,7 +167,7 @@ def _leased(binding: Binding, moment: Moment, response: Leased, value: records.L
         allowed = "a token never seen on this lane" if fresh else binding.tokens[lane.token]
         raise _Broken(rule, "lease_token", allowed, value.lease_token, ("LAW-4",) if fresh else ())
     seen = binding.fences.get(lane.session, {})
-    if type(value.fencing_token) is not int or not binding.show_fencing(lane.session, lane.fencing, value.fencing_token):
+    if not _is_int(value.fencing_token) or not binding.show_fencing(lane.session, lane.fencing, value.fencing_token):
         allowed = str(seen[lane.fencing]) if lane.fencing in seen else f"more than {max(seen.values(), default=0)}"
         raise _Broken("LAW-3" if lane.fencing not in seen else rule, "fencing_token", allowed, value.fencing_token)
     _time(binding, moment, rule, "claimed_at_epoch_ms", lane.claimed_at, value.claimed_at_epoch_ms)
@@ -266,7 +280,7 @@ def _fenced(binding: Binding, moment: Moment, response: Claimed, value: records.
     """A fresh claim's token is above those of earlier claims on its batches (LAW-4); under P-CLAIM-FENCE head, on the first."""
     fenced = response.batches[:1] if moment.contract.policies.claim_fence == "head" else response.batches
     floor = max((binding.claim_fences.get(batch.batch, 0) for batch in fenced), default=0)
-    if type(value.fencing_token) is not int or value.fencing_token <= floor:
+    if not _is_int(value.fencing_token) or value.fencing_token <= floor:
         raise _Broken("LAW-4", "fencing_token", f"more than {floor}", value.fencing_token)
 
 
@@ -426,7 +440,7 @@ def _found_node(binding: Binding, moment: Moment, response: FoundNode, value: re
 
 def _vacuumed(binding: Binding, moment: Moment, response: Vacuumed, value: Any) -> None:
     removed = getattr(value, "removed_node_count", None)
-    if type(removed) is not int:
+    if not _is_int(removed):
         raise BrokenTarget(f"vacuum answered {_text(value)} where {_article(records.VacuumReport)} is due")
     if not 0 <= removed <= response.at_most:
         raise _Broken("GRAPH-7", "removed_node_count", f"at most {response.at_most}", removed)
@@ -494,7 +508,7 @@ def _time(binding: Binding, moment: Moment, rule: str, where: str, expected: int
     first, last = (MAX_MS if expected == MAX_MS else min(bound + expected - moment.now, MAX_MS) for bound in moment.span)
     for now, began in binding.lost:  # the time of a call whose answer was lost: any since then
         first, last = min(first, began + expected - now), max(last, min(moment.span[1] + expected - now, MAX_MS))
-    if type(given) is not int or not first <= given <= last:
+    if not _is_int(given) or not first <= given <= last:
         raise _Broken(blame.time_rule(rule, expected), where, f"{first} to {last}", given)
     binding.times.setdefault(expected, given)
 

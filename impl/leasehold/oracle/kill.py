@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Answer, BrokenTarget, Err, Hung, Unknown
+from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, CONNECTION, SERVER, Answer, BrokenTarget, Err, Hung, Unknown
 from leasehold.oracle.nursery import Child, Fuse, Gone, Nursery
 from leasehold.oracle.python_door import Factory, PythonDoor
 from leasehold.oracle.schedule import is_stores
@@ -16,7 +16,7 @@ from leasehold.records import Tier
 from leasehold.store import Capabilities
 
 PATIENCE = 10.0
-"""Seconds that opening a store, or the rest of what is no call, may take."""
+"""Seconds that opening a store, or the rest of what is no call, may take at least; else as long as a call."""
 
 
 class KillDoor:
@@ -121,7 +121,7 @@ class KillDoor:
 
     def _call(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
         if self._lost:
-            return Err("backend", f"after the kill the store could not be opened again: {self._lost}")
+            return Err("backend", f"{CANNOT_BE_OPENED}: {self._lost}")
         if self._child is None:
             raise BrokenTarget(f"{self.name}: there is no process")
         try:
@@ -152,10 +152,13 @@ class KillDoor:
             self._open()
         assert self._child is not None  # noqa: S101 - it was just made
         try:
-            wrong = self._child.ask(*request, timeout=PATIENCE)
-        except (Gone, TimeoutError):
+            wrong = self._child.ask(*request, timeout=self.patience + 1.0)
+        except Gone:
             self._end()
-            raise BrokenTarget(f"{self.name}: the process that holds the store did not do what {request[0]} says") from None
+            raise BrokenTarget(f"{self.name}: the process that holds the store ended by itself in {request[0]}") from None
+        except TimeoutError:
+            self._end()
+            raise BrokenTarget(f"{self.name}: {request[0]} took over {self.patience:g} s (--deadline allows more)") from None
         if isinstance(wrong, BrokenTarget):
             raise wrong
 
@@ -163,7 +166,12 @@ class KillDoor:
         """The store of the last label, in a child that is there or in a new one."""
         if self._child is None:
             self._child = self._nursery.child()
-        self._must("open", self._target, str(self._place), self._now)
+        self._must("open", self._target, str(self._place), self._now, self.patience)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that opening a store may take: it may have to recover."""
+        return max(PATIENCE, self.deadline)
 
     @property
     def _place(self) -> Path:
@@ -186,7 +194,7 @@ class ProcessesDoor(KillDoor):
         """A fresh store, opened by every process that there is."""
         self._stores += 1
         for number in self._children:
-            self._tell(number, "open", self._target, str(self._place), self._now)
+            self._tell(number, "open", self._target, str(self._place), self._now, self.patience)
 
     def clock(self, now_ms: int) -> None:
         """Set the clock of every process."""
@@ -198,7 +206,7 @@ class ProcessesDoor(KillDoor):
         """One operation in the handle's process. Threads may call, each with its own handle."""
         if handle not in self._children:
             self._children[handle] = self._nursery.child()
-            self._tell(handle, "open", self._target, str(self._place), self._now)
+            self._tell(handle, "open", self._target, str(self._place), self._now, self.patience)
         answer: Answer = self._tell(handle, "call", 0, op, args, 0)[0]
         return answer
 
@@ -210,7 +218,7 @@ class ProcessesDoor(KillDoor):
 
     def _tell(self, number: int, *request: Any) -> Any:
         try:
-            said = self._children[number].ask(*request, timeout=PATIENCE)
+            said = self._children[number].ask(*request, timeout=self.patience + 1.0)
         except (Gone, TimeoutError):
             raise BrokenTarget(f"{self.name}: a process that holds the store did not do what {request[0]} says") from None
         if isinstance(said, BrokenTarget):
@@ -236,12 +244,12 @@ class Served:
         except Exception as error:  # noqa: BLE001 - whatever it is, the check has to hear of it
             return BrokenTarget(f"{request[0]} failed in the store's process: {type(error).__name__}: {error}")
 
-    def _open(self, target: str, place: str, now: int) -> None:
+    def _open(self, target: str, place: str, now: int, patience: float) -> None:
         if self._door is not None:
             self._door.close()
         self._place, self._target = Path(place), target
         self._place.mkdir(exist_ok=True)
-        self._door = PythonDoor(self._at_place(target, self._place), target)
+        self._door = PythonDoor(self._at_place(target, self._place), target, patience)
         self._door.clock(now)
 
     def _call(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> tuple[Answer, int, list[int]]:

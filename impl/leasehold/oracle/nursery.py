@@ -7,6 +7,7 @@ or lock of the check is copied into it. A child holds the store and answers call
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from types import FrameType
 from typing import Any, Self
 
 from leasehold.oracle.answers import BrokenTarget
+from leasehold.oracle.schedule import is_library
 
 START = 20.0
 """Seconds within which a child has to be there."""
@@ -54,7 +56,8 @@ class Nursery:
     def close(self) -> None:
         """End the nursery; its children have ended by then, or end with their connection."""
         assert self._process.stdin and self._process.stdout  # noqa: S101, PT018 - they are pipes
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the pipe's end may never come: what the store forked may hold it, too
+            self._process.stdin.write("end\n")
             self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
@@ -110,18 +113,55 @@ class Child:
 
 
 def main(address: str, target: str) -> None:
-    """Fork a child for each line that comes in; print its process id. What the target needs is imported before."""
+    """Fork a child for each line that comes in; tell its process id. What the target needs of libraries is imported before."""
     import leasehold.oracle.kill  # noqa: F401, PLC0415 - so that no child has to
-    from leasehold.targets import import_early  # noqa: PLC0415
 
-    import_early(target)
+    told = os.dup(1)  # what the store prints goes to standard error
+    os.dup2(2, 1)
+    _prepare(target)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line != "fork\n":
+            break
         pid = os.fork()
         if pid == 0:
+            os.close(told)
             _child(address)
-        print(pid, flush=True)
+        os.write(told, f"{pid}\n".encode())
+
+
+def _prepare(target: str) -> None:
+    """Import the libraries that the target imports, but nothing of its own: the threads that its import starts, the names that it
+    draws, each process has to make for itself. Which they are, a process finds out that does nothing else.
+    """
+    from leasehold.targets import import_early  # noqa: PLC0415
+
+    if not target.startswith("python:"):
+        import_early(target)
+        return
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException), os.fdopen(writing, "w", encoding="utf-8") as found:
+            import_early(target)
+            found.write("\n".join(_libraries(target)))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as found:
+        names = found.read().split()
+    os.waitpid(pid, 0)
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def _libraries(target: str) -> list[str]:
+    """The modules that are imported now and are no part of the target's own package."""
+    own = target.removeprefix("python:").partition(":")[0].partition(".")[0]
+    return [
+        name for name, one in sys.modules.items() if name.partition(".")[0] != own and is_library(getattr(one, "__file__", None))
+    ]
 
 
 def _child(address: str) -> None:
@@ -134,6 +174,7 @@ def _child(address: str) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         served = Served(at_place)
         with Client(address, "AF_UNIX") as connection, contextlib.suppress(EOFError, OSError):
+            os.register_at_fork(after_in_child=connection.close)  # what the store forks may outlive it: its end has to show
             while True:
                 connection.send(served.answer(connection.recv()))
         status = 0

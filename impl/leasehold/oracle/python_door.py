@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from leasehold.oracle.answers import Answer, BrokenTarget, Crashing, Err, Hung, Ok, Skip, Unknown
+from leasehold.oracle.schedule import belongs
 from leasehold.records import Tier
 from leasehold.store import OPERATIONS, Capabilities, Clock, Indeterminate, Refusal, VirtualClock
 
@@ -62,6 +63,8 @@ class PythonDoor:
         with self.alarm():
             self.fresh("alpha")
         self.capabilities = declared(self._store)
+        for one in (factory, type(self._store)):
+            belongs(getattr(one, "__module__", None) or "")
 
     def fresh(self, session_id: str) -> None:
         """A fresh store from the factory."""

@@ -242,7 +242,7 @@ class Execution:
             self.coverage.lost += 1
         try:
             index = len(self.steps) - 1
-            self.worlds = [after_losing(one, index, translated(command, self.binding, one.binding)) for one in worlds]
+            self.worlds = [after_losing(one, index, translated(command, self.binding, one.binding), now) for one in worlds]
         except TooMany as error:
             raise Indefinite(str(error)) from error
         if self.real:

@@ -13,6 +13,7 @@ Scheduler with Probabilistic Guarantees of Finding Bugs, ASPLOS 2010).
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 import sysconfig
 import threading
@@ -30,9 +31,11 @@ STUCK = 0.001
 LONG_TURN = 0.02
 """Seconds after which a client that does not end is taken to ask again and again for what another holds."""
 
-_LIBRARY = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-_OURS = str(Path(__file__).resolve().parents[1])
-_STORES = str(Path(_OURS) / "stores")
+_INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) + os.sep for name in ("purelib", "platlib"))
+_LIBRARY = (*_INSTALLED, *(str(Path(sysconfig.get_path(name)).resolve()) + os.sep for name in ("stdlib", "platstdlib")))
+_OURS = str(Path(__file__).resolve().parents[1]) + os.sep
+_STORES = {f"{_OURS}stores{os.sep}"}
+"""Places whose code is a store's, though it is ours or installed."""
 
 
 @frozen
@@ -156,12 +159,12 @@ class Schedule:
                 self._moved = time.monotonic()
                 return
 
-    def watch(self, ends: float) -> bool:
+    def watch(self, ends: Callable[[], float]) -> bool:
         """See to it that nobody waits for one that waits for it, until all are done. False if they are not by then."""
         seen = -1
         while not self._finished.wait(STUCK):
             now = time.monotonic()
-            if now > ends:
+            if now > ends():
                 return False
             with self._lock:
                 if now - self._moved > STUCK and (self.points == seen or now - self._moved > LONG_TURN):
@@ -171,14 +174,32 @@ class Schedule:
         return True
 
 
+os.register_at_fork(after_in_child=lambda: sys.settrace(None))  # what a store forks in a call is no client
+
+
 def is_stores(file: str) -> bool:
-    """Whether code of this file is a store's: not the library's, not an installed package's, not ours but for our stores."""
+    """Whether code of this file is a store's: not the library's, not an installed package's, not ours; or of `belongs`."""
     known = _KNOWN.get(file)
     if known is None:
         place = str(Path(file).resolve()) if not file.startswith("<") else ""
-        known = bool(place) and not place.startswith(_LIBRARY) and (not place.startswith(_OURS) or place.startswith(_STORES))
+        known = bool(place) and (place.startswith(tuple(_STORES)) or not place.startswith((*_LIBRARY, _OURS)))
         _KNOWN[file] = known
     return known
+
+
+def belongs(module: str) -> None:
+    """The package that this module is of is the store's own, though it may be installed."""
+    top = sys.modules.get(module.partition(".")[0])
+    file = getattr(top, "__file__", None) or getattr(sys.modules.get(module), "__file__", None)
+    place = Path(file).resolve() if file else None
+    if place is not None and str(place).startswith(_INSTALLED) and not str(place).startswith(_OURS):
+        _STORES.add(str(place.parent) + os.sep if place.name == "__init__.py" else str(place))
+        _KNOWN.clear()
+
+
+def is_library(file: str | None) -> bool:
+    """Whether a module's file is Python's, an installed package's, or ours."""
+    return file is not None and str(Path(file).resolve()).startswith((*_LIBRARY, _OURS))
 
 
 _KNOWN: dict[str, bool] = {}

@@ -42,6 +42,8 @@ class Lost:
 
     index: int
     command: Command
+    at: int = -1
+    """What the clock showed when it was sent: the request may carry that time."""
 
 
 @frozen
@@ -67,13 +69,13 @@ class World:
         return self.lost == other.lost and self.state == other.state and self.binding == other.binding
 
 
-def after_losing(world: World, index: int, command: Command) -> World:
+def after_losing(world: World, index: int, command: Command, at: int) -> World:
     """The same world with one more call that may still take effect."""
     if isinstance(command, READS):
         return world
     if len(world.lost) == MOST_LOST:
         raise TooMany(f"more than {MOST_LOST} calls may still take effect")
-    return evolve(world, lost=(*world.lost, Lost(index, command)))
+    return evolve(world, lost=(*world.lost, Lost(index, command, at)))
 
 
 def reachable(world: World, contract: Contract, number: int, times: tuple[int, ...]) -> list[World]:
@@ -92,13 +94,13 @@ def reachable(world: World, contract: Contract, number: int, times: tuple[int, .
 def _next(world: World, contract: Contract, number: int, at: int) -> list[World]:
     """The worlds in which one of the lost calls has just taken effect."""
     worlds = []
-    for lost in world.lost:
-        after, response = step(world.state, lost.command, Millis(at), contract)
+    for lost, when in [(one, when) for one in world.lost for when in dict.fromkeys((at, one.at))]:
+        after, response = step(world.state, lost.command, Millis(when), contract)
         if isinstance(response, Silent):
             raise TooMany(f"the contract does not say what the lost call of step {lost.index + 1} does: {response.why}")
         if after is not world.state and after != world.state:
             left = tuple(one for one in world.lost if one is not lost)
-            worlds.append(World(after, world.binding.copy(), left, (*world.took, Took(lost, number, at))))
+            worlds.append(World(after, world.binding.copy(), left, (*world.took, Took(lost, number, when))))
     return worlds
 
 

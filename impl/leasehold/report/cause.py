@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from leasehold.oracle.answers import Ok, Unknown
+from leasehold.oracle.answers import CANNOT_BE_OPENED, Err, Ok, Unknown
 from leasehold.oracle.findings import Finding
 from leasehold.oracle.run import BOUND, Reopen
 from leasehold.oracle.worlds import READS
@@ -92,6 +92,9 @@ def lead(finding: Finding, story: Story, words: Words) -> str:
 def _lead_of_killed(finding: Finding, ended: Line, here: str, words: Words) -> str:
     """What was lost or is half done."""
     did = f"In step {ended.number} ({short_op(ended.op)}) {ended.fault}."
+    answer = finding.failure.answers[-1]
+    if isinstance(answer, Err) and answer.message.startswith(CANNOT_BE_OPENED):
+        return f"{did} {answer.message[0].upper()}{answer.message[1:]}"
     if not isinstance(ended.answer, Unknown):
         return f"{did} What was answered before is lost: in {here} {words.mistake().fact}."
     if isinstance(ended.action, READS):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from leasehold.oracle.answers import AFTER, Answer, BrokenTarget, Err, Misshapen, NoReply, Ok, Skip, Unknown
+from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, Answer, BrokenTarget, Err, Misshapen, NoReply, Ok, Skip, Unknown
 from leasehold.records import MAX_MS
 from leasehold.store import OPERATIONS, Capabilities
 from leasehold.wire.codec import SIGNATURES, ShapeError, decode_result, encode_args
@@ -108,8 +108,7 @@ class WireDoor:
     def send(self, calls: Sequence[tuple[int, str, tuple[Any, ...]]]) -> list[int]:
         """Send these calls at once; their numbers, by which `received` waits for the answers."""
         for handle, _, _ in calls:
-            if handle not in self._handles:
-                self._open(handle)
+            self.open(handle)
         requests = [{"handle": self._handles[handle], "op": op, "args": encode_args(op, args)} for handle, op, args in calls]
         return self._write([("call", one) for one in requests])
 
@@ -119,8 +118,7 @@ class WireDoor:
 
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
         """Make a call and kill the adapter so many microseconds after it was sent, or `AFTER` its answer; then start it again."""
-        if handle not in self._handles:
-            self._open(handle)
+        self.open(handle)
         if self._lost:
             return Err("backend", self._lost)
         began = time.perf_counter()
@@ -145,7 +143,7 @@ class WireDoor:
         label = f"handle-{self._opened + 1}"
         reply = self._exchange("open", store=self._label, handle=label)
         if "err" in reply:
-            self._lost = f"after the kill the store could not be opened again: {reply['err'].get('message', reply['err']['code'])}"
+            self._lost = f"{CANNOT_BE_OPENED}: {reply['err'].get('message', reply['err']['code'])}"
         elif "ok" not in reply:
             raise self._broken("open has to succeed and did not")
         self._opened += 1
@@ -251,6 +249,11 @@ class WireDoor:
             max_integer=min(given.get("max_integer", MAX_MS), MAX_MS),
             ops=frozenset(given.get("ops", OPERATIONS)),
         )
+
+    def open(self, handle: int) -> None:
+        """Open a handle, if it is not yet."""
+        if handle not in self._handles:
+            self._open(handle)
 
     def _open(self, handle: int) -> None:
         self._opened += 1

@@ -327,7 +327,8 @@ def turns(order: Sequence[int], changes: Sequence[int], lines: int = 6) -> list[
     started = [threading.Thread(target=run, args=(client,)) for client in sorted(order)]
     for one in started:
         one.start()
-    assert schedule.watch(time.monotonic() + 10)
+    ends = time.monotonic() + 10
+    assert schedule.watch(lambda: ends)
     for one in started:
         one.join()
     return seen
