@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import linecache
 import math
+import random
 import sys
 import threading
 import time
@@ -54,6 +55,9 @@ LAST = 0.5
 
 STRANGER = OwnerId(4)
 """An owner that no client is."""
+
+TOGETHER = 0.3
+"""How often the first calls of all clients are sent to an adapter in one piece."""
 
 PATIENCE = 5.0
 """Seconds that the clients of one race may take at least."""
@@ -124,6 +128,9 @@ class Threads:
         self.real = door.capabilities.clock == "real"
         self.moved = 0.0
         """When a client was last answered."""
+        self.trip = 0.0003
+        """Seconds that a call takes, about."""
+        self._rng = random.Random(0)
 
     def run(self, race: Race, schedule: Schedule | None = None) -> History | Failure | None:
         """Run a race on a fresh store. A failure: it went wrong before the clients started. None: nothing can be said.
@@ -206,15 +213,28 @@ class Threads:
                         thread.join(LAST)
 
     def _volley(self, clients: Sequence[_Client]) -> None:
-        """Through a pipe, the first calls of all clients are sent in one piece, so that the adapter has them at once."""
+        """Through a pipe, the first calls of all clients are sent in one piece, so that the adapter has them at once.
+
+        Or one by one, in any order, each within the time that a call takes: a window may be at a call's end, or in either call.
+        """
         if not isinstance(self.door, WireDoor):
             return
         calls = [(client, first) for client in clients if (first := client.first()) is not None]
-        if len(calls) > 1:
+        if len(calls) < 2:
+            return
+        self._rng.shuffle(calls)
+        if self._rng.random() < TOGETHER:
             for client, _ in calls:
                 client.sent(0)
             for (client, _), number in zip(calls, self.door.send([first for _, first in calls]), strict=True):
                 client.sent(number)
+            return
+        for client, first in calls:
+            client.sent(0)
+            client.sent(self.door.send([first])[0])
+            ends = time.perf_counter() + self._rng.random() * self.trip
+            while time.perf_counter() < ends:
+                pass  # no sleep is as short
 
 
 def _standing(clients: Sequence[_Client], threads: Sequence[threading.Thread]) -> str:
@@ -286,7 +306,7 @@ class _Client:
         self.asking = op
         ends, pause = time.monotonic() + min(CONTENTION, door.deadline), 0.0005
         while True:
-            sent, self._sent = self._sent, None
+            sent, self._sent, asked_at = self._sent, None, time.perf_counter()
             start, began = sent[1:] if sent else (next(_TICK), _now_ms())
             if sent and isinstance(door, WireDoor):
                 answer = door.received(sent[0], op)
@@ -294,6 +314,8 @@ class _Client:
                 answer = door.call(self._handle, op, args)
             end, ended = next(_TICK), _now_ms()
             self._of.moved = time.monotonic()
+            if not sent:
+                self._of.trip += (time.perf_counter() - asked_at) / 8 - self._of.trip / 8
             if not (isinstance(answer, Err) and answer.code == "contended") or time.monotonic() > ends:
                 break
             time.sleep(pause)  # nothing happened, so nothing is noted

@@ -175,8 +175,8 @@ class Execution:
             if self.coverage is not None:
                 self.coverage.reopened()
             answer: Answer = crash(one.handle, op, args, one.kill)
-            return answer
-        answer = self.door.call(one.handle, op, args)
+        else:
+            answer = self.door.call(one.handle, op, args)
         if isinstance(answer, Err) and answer.code == "contended":
             answer = self._again(answer, one.handle, op, args)
         return answer
