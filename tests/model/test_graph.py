@@ -9,6 +9,7 @@ from attrs import evolve
 
 from leasehold_model.commit import Committed
 from leasehold_model.graph import (
+    APPEND,
     REPLACE_FULL,
     UNCHANGED,
     CollectGarbage,
@@ -19,10 +20,12 @@ from leasehold_model.graph import (
     Tombstone,
     Vacuum,
     Vacuumed,
+    delta_flaw,
 )
-from leasehold_model.ids import NodeId
+from leasehold_model.ids import Body, NodeId
 from leasehold_model.outcome import Absent, Done, Refused, Silent
-from leasehold_model.state import Node
+from leasehold_model.policy import Policies
+from leasehold_model.state import Node, State
 from tests.model.story import Story, append, checkpoint, is_error, node
 
 
@@ -223,3 +226,12 @@ def test_collecting_garbage_leaves_the_checkpoint_whole() -> None:
     assert isinstance(story.commit(fence, checkpoint=checkpoint(3, tool=(0, before.checkpoint.tool_state.ref))), Committed)
     after = story.load()
     assert isinstance(after, Loaded) and after.checkpoint == evolve(before.checkpoint, turn_state=after.checkpoint.turn_state)
+
+
+def test_a_cycle_over_hidden_nodes_is_left_open() -> None:
+    policies = Policies(parent_cycle="refuse")
+    nodes = tuple(Node(NodeId(one), NodeId(one - 1), Body(one), one > 1) for one in (2, 3))
+    closing = Delta(APPEND, (Node(NodeId(1), NodeId(3), Body(9), False),), NodeId(1))
+    assert isinstance(delta_flaw(State(nodes=nodes), closing, policies), Silent)
+    shown = tuple(Node(one.node, one.parent, one.record, False) for one in nodes)
+    assert isinstance(delta_flaw(State(nodes=shown), closing, policies), Refused)
