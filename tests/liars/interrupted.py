@@ -97,14 +97,14 @@ SKEWED = tuple(
         wrapped(
             "clock-of-a-handle",
             "each client decides by its own clock what has expired, and the second one's is fast",
-            "LEASE-1 LEASE-2 LEASE-3 LEASE-4 QUEUE-1 QUEUE-8",
+            "LEASE-1 LEASE-2 LEASE-3 QUEUE-1",
             "memory",
             wrappers.ClockOfAHandle,
         ),
         wrapped(
             "real-clock-of-a-handle",
             "the store is on the real clock, and the second client's is three minutes fast",
-            "LEASE-1 LEASE-2 LEASE-4 QUEUE-1 QUEUE-8",
+            "LEASE-1 LEASE-2 QUEUE-1 QUEUE-8",
             "memory",
             wrappers.RealClockOfAHandle,
         ),
