@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import random
+import time
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -18,7 +20,7 @@ from attrs import evolve, field, frozen
 
 from leasehold import __version__
 from leasehold.crash.power import unavailable
-from leasehold.oracle.answers import AFTER, Answer, Door, Err, Hung, Misshapen, Ok, Skip, Unknown
+from leasehold.oracle.answers import AFTER, Answer, Door, Err, Hung, Misshapen, Ok, Skip, Unknown, by_the_clock
 from leasehold.oracle.binding import Unbound, operation
 from leasehold.oracle.check import smoke
 from leasehold.oracle.concurrent import RaceFinding, Threads
@@ -67,11 +69,15 @@ class Turns:
 
 @frozen(kw_only=True)
 class Raced:
-    """What clients did at once after a case's steps. ``turns`` None: free threads. ``stopped`` and ``calls`` are for people."""
+    """What clients did at once after a case's steps. ``turns`` None: free threads. ``stopped`` and ``calls`` are for people.
+
+    ``kill``: the adapter was killed so many microseconds after the first calls were sent; 0: it was not.
+    """
 
     name: str
     clients: tuple[tuple[Command, ...], ...]
     turns: Turns | None = None
+    kill: int = 0
     stopped: tuple[str, ...] = ()
     calls: tuple[Mapping[str, Json], ...] = ()
 
@@ -175,6 +181,7 @@ def _raced(finding: RaceFinding) -> dict[str, Any]:
         name=race.name,
         clients=race.clients,
         turns=Turns(order=schedule.order, changes=schedule.changes, fine=schedule.fine) if schedule else None,
+        kill=finding.kill,
         stopped=tuple(f"client {one.client + 1} before {place(one)}" for one in schedule.stops) if schedule else (),
         calls=tuple(_call_shown(one) for one in story.calls) if story else (),
     )
@@ -205,9 +212,9 @@ def _capabilities(capabilities: Capabilities) -> dict[str, Json]:
 
 
 def _shown(line: Line) -> dict[str, Json]:
-    if not line.op:
-        return {"op": "reopen"}
     fault = {"fault": line.fault} if line.kill else {}
+    if not line.op:
+        return {"op": "reopen", **fault}
     return {"op": line.op, "args": canonical(_args(line)), "answer": canonical(_answer(line.op, line.answer)), **fault}
 
 
@@ -281,6 +288,7 @@ def _race_json(race: Raced) -> dict[str, Json]:
         "name": race.name,
         "clients": [[_encode(command) for command in client] for client in race.clients],
         "schedule": None if race.turns is None else _plain_record(race.turns),
+        **({"kill": race.kill} if race.kill else {}),
         "stopped": list(race.stopped),
         "calls": [dict(one) for one in race.calls],
     }
@@ -399,6 +407,7 @@ def _race(value: Json) -> Raced:
     try:
         clients, given = _member(value, "clients", list), value.get("schedule")
         turns = None if given is None else _decode(Turns, given, "schedule")
+        kill = _member(value, "kill", int) if "kill" in value else 0
         if not clients or not all(isinstance(one, list) and one for one in clients):
             raise ShapeError("clients", "an array of arrays of commands was expected")
         if turns is not None and sorted(turns.order) != list(range(len(clients))):
@@ -410,6 +419,7 @@ def _race(value: Json) -> Raced:
                 for number, client in enumerate(clients)
             ),
             turns=turns,
+            kill=kill,
             stopped=tuple(map(str, value.get("stopped", ()))),
             calls=tuple(one for one in value.get("calls", ()) if isinstance(one, dict)),
         )
@@ -522,7 +532,8 @@ FEW_TRIES = 25
 class Replayed:
     """What became of a case on a target. ``finding``: what it breaks now. ``notes``: which steps were not as they were, and why.
 
-    ``differing``: where the target's policies or manifest are not those of the store that the case was made on.
+    ``differing``: where the target's policies or manifest are not those of the store that the case was made on. ``tries``: how often
+    it was run, where what it shows is a matter of luck.
     """
 
     case: Case
@@ -530,6 +541,7 @@ class Replayed:
     finding: Finding | RaceFinding | None = None
     notes: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
+    tries: int = 0
 
     @property
     def changed(self) -> bool:
@@ -543,7 +555,7 @@ class Replayed:
         if not self.changed:
             return f"{was}; the same rule is broken here"
         if self.verdict == "conforms":
-            return f"{was}; conforms here"
+            return f"{was}; conforms here" + (f" in {self.tries} tries" if self.tries > 1 else "")
         if self.finding is not None:
             return f"{was}; another rule is broken here, because {self.because}"
         return f"{was}; says nothing here, because {self.because}"
@@ -583,12 +595,13 @@ def replay(case: Case, door: Door, contract: Contract) -> Replayed:
         tier = _tier_again(door)
         return Replayed(case=case, verdict="violates" if tier else "conforms", finding=tier, differing=differing)
     finding: Finding | RaceFinding | None
+    tries = 0
     if case.kind == "power":
         finding, notes = _power_again(door, contract)
     elif case.kind == "race":
-        finding, notes = _race_again(case, door, contract)
+        finding, notes, tries = _race_again(case, door, contract)
     elif case.killed:
-        finding, notes = _kill_again(case, door, contract)
+        finding, notes, tries = _kill_again(case, door, contract)
     else:
         finding, notes, lost = _run_again(case, door, contract)
         for number in range(MANY_TRIES if case.lost else 0):  # the right answers have to get lost again, if any do
@@ -597,14 +610,22 @@ def replay(case: Case, door: Door, contract: Contract) -> Replayed:
             finding, notes, lost_now = _run_again(case, door, contract)
             lost = lost or lost_now
     verdict: Verdict = "violates" if finding else "inconclusive" if notes else "conforms"
-    return Replayed(case=case, verdict=verdict, finding=finding, notes=notes, differing=differing)
+    return Replayed(case=case, verdict=verdict, finding=finding, notes=notes, differing=differing, tries=tries)
 
 
-def _race_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | RaceFinding | None, tuple[str, ...]]:
+FEWEST = 20
+"""A race of free threads, and a kill that is by the clock, says nothing with fewer tries."""
+
+
+def _too_few(tries: int) -> tuple[str, ...]:
+    return (f"it is a matter of time, and was not seen in {tries} tries",) if tries < FEWEST else ()
+
+
+def _race_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | RaceFinding | None, tuple[str, ...], int]:
     """What a race shows when it is run again. A case of kind race without one is of those for a lane that was never claimed."""
     able = door.capabilities
     if not able.concurrent or able.handles < 2:
-        return None, ("the race was not run: the store does not declare several handles and concurrent calls",)
+        return None, ("the race was not run: the store does not declare several handles and concurrent calls",), 0
     notes: list[str] = []
     fitting = [fit(one, case.steps[0].at, able, "in a race") for one in case.steps]
     notes += [f"step {number} {unlike}" for number, (_, unlike) in enumerate(fitting, start=1) if unlike]
@@ -615,15 +636,21 @@ def _race_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | R
         lacking = sorted({operation(command) for command in race.commands} - able.ops)
         if lacking or len(race.clients) > able.handles:
             wants = f"{', '.join(lacking)}" if lacking else f"{len(race.clients)} handles"
-            return None, (f"the race was not run: it takes {wants}, which the store does not offer",)
-        again = rerun(Threads(door, contract), race, turns.schedule() if turns else None)
+            return None, (f"the race was not run: it takes {wants}, which the store does not offer",), 0
+        kill = case.race.kill if case.race is not None else 0
+        if kill and door.not_killed:
+            notes.append(f"{race.name}: killed nothing: {door.not_killed}")
+            kill = 0
+        again = rerun(Threads(door, contract), race, turns.schedule() if turns else None, kill=kill)
         if again.found is not None:
-            return again.found, tuple(notes)
+            return again.found, tuple(notes), 0
         if again.failure is not None:
             rule, also = name_rule(door, contract, again.failure)
-            return Finding(rule, also, again.failure, confirmed=True), tuple(notes)
+            return Finding(rule, also, again.failure, confirmed=True), tuple(notes), 0
         notes += [] if again.judged else [f"{race.name}: {again.why}"]
-    return None, tuple(notes)
+        if case.race is not None and turns is None and again.judged:
+            return None, (*notes, *_too_few(again.judged)), again.judged
+    return None, tuple(notes), 0
 
 
 OUTAGES = 12
@@ -642,23 +669,45 @@ def _power_again(door: Door, contract: Contract) -> tuple[RaceFinding | None, tu
 NEAR = 5
 """How far from where it was a kill is tried too, in points: the store's code may have changed."""
 
+KILLS, KILL_SECONDS = 60, 20.0
+"""How often a kill that is by the clock is tried at about its time, and the seconds that this may take."""
 
-def _kill_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | None, tuple[str, ...]]:
+
+def _kill_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | None, tuple[str, ...], int]:
     """What a run shows in which the process that holds the store is killed: there, or nearby."""
     opened = door.crashing()
     killing: Door = opened or door
     try:
         finding, notes, _ = _run_again(case, killing, contract)
-        for off in [sign * by for by in range(1, NEAR + 1) for sign in (1, -1)]:
+        tries = 1
+        for moved in _moved(case.steps, opened.unit if opened is not None else ""):
             if finding is not None or notes or killing.not_killed:
-                break
-            moved = tuple(evolve(one, kill=max(1, one.kill + off)) if one.kill > 0 else one for one in case.steps)
-            if moved != case.steps or any(one.kill < AFTER for one in moved):  # those are by the clock, so hardly ever the same
-                finding, notes, _ = _run_again(evolve(case, steps=moved), killing, contract)
-        return finding, notes
+                return finding, notes, 0
+            finding, notes, _ = _run_again(evolve(case, steps=moved), killing, contract)
+            tries += 1
+        timed = opened is not None and any(_is_timed(one, opened.unit) for one in case.steps)
+        return finding, notes or (_too_few(tries) if timed and finding is None else ()), tries if timed else 0
     finally:
         if opened is not None and opened is not door:
             opened.shut()
+
+
+def _is_timed(one: Step, unit: str) -> bool:
+    return one.kill < AFTER or (one.kill > 0 and by_the_clock(unit))
+
+
+def _moved(steps: Run, unit: str) -> Iterator[Run]:
+    """The same run, killed at other points: nearby; or, where points are times, at any time up to twice the one that it was."""
+    if not any(_is_timed(one, unit) for one in steps):
+        for off in [sign * by for by in range(1, NEAR + 1) for sign in (1, -1)]:
+            moved = tuple(evolve(one, kill=max(1, one.kill + off)) if one.kill > 0 else one for one in steps)
+            if moved != steps:
+                yield moved
+        return
+    rng, ends = random.Random(len(steps)), time.monotonic() + KILL_SECONDS
+    for _ in range(KILLS):
+        if time.monotonic() < ends:
+            yield tuple(evolve(one, kill=rng.randint(1, 2 * one.kill)) if one.kill > 0 else one for one in steps)
 
 
 def _run_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | None, tuple[str, ...], bool]:

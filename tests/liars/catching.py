@@ -122,6 +122,8 @@ def crashed(store: Liar, seed: int, most: int) -> tuple[str, int]:
         try:
             while tally.kills < most:
                 found = crashes.run()
+                if isinstance(found, RaceFinding):
+                    return found.requirement, tally.kills
                 if found is not None:
                     return investigate(killing, Contract(), found, 1.0).requirement, tally.kills
         finally:

@@ -131,12 +131,17 @@ again, or the connections to it are ended; the process lives.
 """
 
 
-def fault(kill: int, unit: str) -> str:
-    """What happened to a call, in words. ``unit``: what a point is."""
+def by_the_clock(unit: str) -> bool:
+    """Points are times, so a process is hardly ever killed at the same one again."""
+    return unit.startswith("microsecond")
+
+
+def fault(kill: int, unit: str, end: str = "the answer") -> str:
+    """What happened to a call, or to what ends otherwise than with an answer, in words. ``unit``: what a point is."""
     if kill == 0:
         return ""
     if kill == AFTER:
-        return "the store's process was killed right after the answer, and started again"
+        return f"the store's process was killed right after {end}, and started again"
     if kill > 0:
         what, _, of = (unit or "point of the call").partition(" ")
         return f"the store's process was killed {'before' if what == 'line' else 'at'} {what} {kill} {of}, and started again"
@@ -160,11 +165,18 @@ class Crashing(Door, Protocol):
     faults: Mapping[int, Callable[[], None]]
     """What else can be made to fail: `SERVER`, `CONNECTION`."""
 
+    opening: int
+    """How many points it had when the store was last opened again."""
+
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
-        """Make a call and kill the process at this point of it, or `AFTER`; then start it and open the store again.
+        """Make a call and kill the process at this point of it, or `AFTER`. What is asked next starts it and opens the store again.
 
         The answer, if it came before the process ended; else `Unknown`.
         """
+        ...
+
+    def crash_reopen(self, at: int) -> None:
+        """Close the store, unless its process was just killed, open it again, and kill the process at this point of that."""
         ...
 
     def shut(self) -> None:

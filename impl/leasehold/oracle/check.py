@@ -256,7 +256,8 @@ class _Check:
             return False
         self.contract = other
         raced = (self.provoker.threads, self.provoker.apart) if self.provoker else ()
-        for one in (*raced, self.killing, self.outages):
+        killed = (self.killing, self.killing.threads) if self.killing else ()
+        for one in (*raced, *killed, self.outages):
             if one is not None:
                 one.contract = other
         return True
@@ -341,7 +342,11 @@ class _Check:
         more = self._for(share)
         while more(self.tally.kills):
             self._tell("killing its process")
-            self._met(self.killing.run(), self.killing.door)
+            found = self.killing.run()
+            if isinstance(found, RaceFinding):
+                self._raced(found)
+            else:
+                self._met(found, self.killing.door)
 
     def _crashes(self) -> Crashes | None:
         """What kills the store's process, if that can be done; it is ended with the check."""

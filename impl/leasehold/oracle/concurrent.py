@@ -32,7 +32,7 @@ from leasehold.oracle.run import Silence as Unasked
 from leasehold.oracle.schedule import Schedule, is_stores
 from leasehold.oracle.view import View
 from leasehold.oracle.worlds import READS
-from leasehold.wire.client import WireDoor
+from leasehold.wire.client import WireDoor, wait
 from leasehold_model.attachment import LoadMeta
 from leasehold_model.commit import CommitState
 from leasehold_model.graph import LoadSession, Tombstone
@@ -76,7 +76,8 @@ class RaceFinding:
     """What was found beside a run of one client: above all calls at once that no order explains (LAW-12).
 
     ``calls``: the part of the history that shows it, by start; ``explained``: indexes of calls in an order that is right, as far as
-    one goes; ``refused``: what could have come next. ``again``: in how many of ``tries`` reruns it was seen again.
+    one goes; ``refused``: what could have come next. ``again``: in how many of ``tries`` reruns it was seen again. ``kill``: the
+    adapter was killed so many microseconds after the first calls were sent; 0: it was not.
     """
 
     requirement: str
@@ -90,6 +91,7 @@ class RaceFinding:
     again: int = field(default=0, kw_only=True)
     tries: int = field(default=0, kw_only=True)
     history: History | None = field(default=None, kw_only=True, repr=False)
+    kill: int = field(default=0, kw_only=True)
 
     @property
     def commands(self) -> int:
@@ -130,10 +132,14 @@ class Threads:
         """When a client was last answered."""
         self.trip = 0.0003
         """Seconds that a call takes, about."""
+        self.over = False
+        """The adapter is being killed: nobody asks for anything more."""
         self._rng = random.Random(0)
 
-    def run(self, race: Race, schedule: Schedule | None = None) -> History | Failure | None:
+    def run(self, race: Race, schedule: Schedule | None = None, kill: int = 0) -> History | Failure | None:
         """Run a race on a fresh store. A failure: it went wrong before the clients started. None: nothing can be said.
+
+        ``kill``: the adapter is killed so many microseconds after the first calls were sent, and started again.
 
         Raises `Hung`.
         """
@@ -159,7 +165,7 @@ class Threads:
                 self.door.call(number, *OPENING)
             elif opened is not None:
                 opened(number)
-        self._race(clients, schedule)
+        self._race(clients, schedule, kill)
         last = _Client(self, len(clients), _read_back(self.door.capabilities.ops), view, handle=0)
         last.go()
         for client in (*clients, last):
@@ -172,7 +178,7 @@ class Threads:
         specification = StoreSpecification(self.contract, start.state, start.binding, view.binding, self.real or is_loose(calls))
         return History(calls, specification, tuple(execution.steps), tuple(execution.answers))
 
-    def _race(self, clients: Sequence[_Client], schedule: Schedule | None) -> None:
+    def _race(self, clients: Sequence[_Client], schedule: Schedule | None, kill: int) -> None:
         patience = max(PATIENCE, 2 * self.door.deadline)
         self.moved = time.monotonic()
         barrier = threading.Barrier(len(clients))
@@ -188,6 +194,7 @@ class Threads:
             finally:
                 schedule.end(client.number)
 
+        sent = time.perf_counter()
         if schedule is None:
             self._volley(clients)
         threads = [threading.Thread(target=run, args=(client,), daemon=True) for client in clients]
@@ -197,6 +204,10 @@ class Threads:
         try:
             for thread in threads:
                 thread.start()
+            if kill and isinstance(self.door, WireDoor):
+                wait(sent, kill)
+                self.over = True
+                self.door.die()
             if schedule is not None and not schedule.watch(lambda: self.moved + patience):
                 raise Hung(patience, _standing(clients, threads))
             for thread in threads:
@@ -206,6 +217,9 @@ class Threads:
                         raise Hung(patience, _standing(clients, threads))
         finally:
             sys.setswitchinterval(interval)
+            if self.over and isinstance(self.door, WireDoor):
+                self.door.ended()
+                self.over = False
             if schedule is not None and any(thread.is_alive() for thread in threads):  # the check was interrupted, or they hang
                 schedule.let_go()
                 for thread in threads:
@@ -232,9 +246,7 @@ class Threads:
         for client, first in calls:
             client.sent(0)
             client.sent(self.door.send([first])[0])
-            ends = time.perf_counter() + self._rng.random() * self.trip
-            while time.perf_counter() < ends:
-                pass  # no sleep is as short
+            wait(time.perf_counter(), int(self._rng.random() * self.trip * 1_000_000))
 
 
 def _standing(clients: Sequence[_Client], threads: Sequence[threading.Thread]) -> str:
@@ -296,6 +308,8 @@ class _Client:
 
     def _call(self, asked: Command) -> None:
         door = self._of.door
+        if self._of.over and self._sent is None:
+            return
         with self._view.lock:
             command = self._view.resolved(asked)
             if command is None:
@@ -360,13 +374,15 @@ def contract_that_allows(history: History, contracts: Iterable[Contract]) -> Con
     return None
 
 
-def finding(history: History, result: Judged, race: Race | None, schedule: Schedule | None = None) -> RaceFinding:
+def finding(history: History, result: Judged, race: Race | None, schedule: Schedule | None = None, kill: int = 0) -> RaceFinding:
     """What is wrong with a history that cannot be explained, in its smallest part."""
     calls, small = _smallest(history, result)
     small = _as_answered(calls, small, history)
     specification = history.specification
     refused = _refused(calls, small, specification)
     requirement, also = _rule(refused, history.calls, specification)
+    if kill:
+        requirement, also = _of_a_kill(requirement, also, history.calls)
     return RaceFinding(
         requirement,
         _message(calls, refused, race),
@@ -377,7 +393,15 @@ def finding(history: History, result: Judged, race: Race | None, schedule: Sched
         explained=small.order,
         refused=refused,
         history=history,
+        kill=kill,
     )
+
+
+def _of_a_kill(rule: str, also: tuple[str, ...], calls: Sequence[Asking]) -> tuple[str, tuple[str, ...]]:
+    """What is right as long as nothing is killed breaks LAW-10; and LAW-11, if a commit was under way."""
+    torn = any(isinstance(call.action.command, CommitState) and not call.definite for call in calls)
+    others = ("LAW-11" if torn else "", rule, *also)
+    return "LAW-10", tuple(dict.fromkeys(one for one in others if one not in {"", "LAW-10"}))
 
 
 def _message(calls: Sequence[Asking], refused: Sequence[Next], race: Race | None) -> str:

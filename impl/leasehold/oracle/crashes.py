@@ -1,8 +1,9 @@
 """Crash runs: the process that holds the store is killed in the middle of a call; then nothing may be lost, and nothing half done.
 
 Every call of the races is killed at every point of it, and after it was answered, one point after the other; then drawn runs are
-killed at drawn points. What follows reads everything back, does the same once more, and asks for what a store that forgot would
-grant.
+killed at drawn points. Now and then the process is killed once more while it opens the store again; an adapter that takes several
+calls at once is killed with several under way, too. What follows reads everything back, does the same once more, and asks for what
+a store that forgot would grant.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import cycle
 
 from attrs import define, evolve
 
 from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Crashing, Door, Unknown
 from leasehold.oracle.binding import operation
+from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.drive import advance, end, seeded
 from leasehold.oracle.points import Points
 from leasehold.oracle.probe import LONG, enqueue
-from leasehold.oracle.provoke import Tally, do
-from leasehold.oracle.races import BOB, races
+from leasehold.oracle.provoke import RERUNS, Tally, do, one_by_one, seen_again
+from leasehold.oracle.races import BOB, Race, races
 from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Reopen, Run, Step, failure
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold.oracle.worlds import READS
+from leasehold.wire.client import WireDoor
 from leasehold_model.attachment import SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimReady, RenewClaim
 from leasehold_model.commit import CommitState
@@ -37,6 +41,12 @@ WALKED = 0.3
 
 TWICE = 0.3
 """How likely it is that the process is killed a second time in a run."""
+
+RECOVERY = 0.2
+"""How likely it is that after a kill the process is killed once more while it opens the store again."""
+
+TRIPS = 3
+"""Within how many times what a call takes an adapter is killed while several are under way."""
 
 COMMITS = 4
 """How many commits are killed for one of each other operation."""
@@ -73,13 +83,18 @@ class Crashes:
         self._seed = seed
         self._rng = random.Random(seed)
         self._drawn = 0
+        able = door.capabilities.concurrent and door.capabilities.handles > 1 and isinstance(door, WireDoor)
+        self.threads = Threads(door, contract) if able else None
+        every = list(races(door.capabilities))
+        self._rng.shuffle(every)
+        self._races = cycle(every or [None])
         self._runs = self._all()
 
-    def run(self) -> Failure | None:
+    def run(self) -> RaceFinding | Failure | None:
         """The next run."""
         return next(self._runs)
 
-    def _all(self) -> Iterator[Failure | None]:
+    def _all(self) -> Iterator[RaceFinding | Failure | None]:
         targets = list(_targets(self.door))
         self._rng.shuffle(targets)
         targets = _in_turn(sorted(targets, key=lambda one: -_changes(one, self.contract)))
@@ -90,6 +105,7 @@ class Crashes:
                     one.points.tried.add(at)
                     yield self._killed(one, at)
             yield from self._database(one)
+            yield self._under_way()
         while True:
             for one in targets:
                 for _ in range(AT_ONCE):
@@ -98,14 +114,56 @@ class Crashes:
                         one.points.tried.add(at_next)
                         yield self._killed(one, at_next)
                 yield from self._database(one)
+                yield self._under_way()
                 if self._rng.random() < WALKED:
                     yield self._walked()
 
     def _killed(self, one: _Target, at: int) -> Failure | None:
-        """The call, killed there; then what would show that something was lost."""
+        """The call, killed there; then what would show that something was lost. Perhaps it is killed while it recovers, too."""
         self.tally.kills += 1
-        last = Step(START, 0, one.command, kill=at)
-        return self._execute((*one.before, last), one)
+        last: Run = (Step(START, 0, one.command, kill=at),)
+        if self._rng.random() < RECOVERY:
+            self.tally.kills += 1
+            last = (*last, self._reopening(START))
+        return self._execute((*one.before, *last), one)
+
+    def _reopening(self, at: int) -> Step:
+        """The store is opened, and the process killed at a drawn point of that, or after it."""
+        points = self.door.opening
+        return Step(at, 0, Reopen(), kill=self._rng.randint(1, points + points // 8) if points else AFTER)
+
+    def _under_way(self) -> RaceFinding | Failure | None:
+        """The adapter is killed while calls of several clients are under way."""
+        threads, race = self.threads, next(self._races)
+        if threads is None or race is None:
+            return None
+        at = self._rng.randint(1, int(TRIPS * threads.trip * 1_000_000))
+        self.tally.kills += 1
+        found = self._raced(threads, race, at)
+        if not isinstance(found, RaceFinding):
+            return found
+        for _ in range(RERUNS):  # what is wrong without a kill is told better without one
+            calm = self._raced(threads, race, 0)
+            if isinstance(calm, RaceFinding):
+                found = calm
+                break
+        return one_by_one(threads, race, self._seed) or seen_again(threads, found)
+
+    def _raced(self, threads: Threads, race: Race, kill: int) -> RaceFinding | Failure | None:
+        """What is wrong with a race in which the adapter is killed, or, with 0, is not."""
+        try:
+            history = threads.run(race, None, kill)
+        except Hung as hung:
+            return RaceFinding("LAW-13", f"{race.name}: {hung}", race=race)
+        if not isinstance(history, History):
+            return history
+        result, _ = judged(history)
+        self.tally.histories += 1
+        self.tally.calls += len(history.calls)
+        self.tally.silent += result is None
+        self.tally.undecided += result is not None and result.verdict == "undecided"
+        wrong = result is not None and result.verdict == "not linearizable"
+        return finding(history, result, race, kill=kill) if result is not None and wrong else None
 
     def _database(self, one: _Target) -> Iterator[Failure | None]:
         """Now and then it is the database below the store that fails."""
@@ -124,9 +182,9 @@ class Crashes:
                 found = do(execution, step)
                 if found is not None:
                     return found
-            if execution.steps and execution.steps[-1].kill == AFTER:
-                one.points.count = self.door.points
-                one.points.likely = self.door.marks[:-1]  # after the last change nothing is half done
+                if step.kill == AFTER and step.action is one.command:
+                    one.points.count = self.door.points
+                    one.points.likely = self.door.marks[:-1]  # after the last change nothing is half done
             for step in self._afterwards(execution, one.command):
                 found = do(execution, step)
                 if found is not None:
@@ -143,7 +201,8 @@ class Crashes:
         walker = Walker(seeded(self._rng.randrange(2**32)), self.contract, self.door.capabilities)
         reads = walker.read_back(execution.state)
         again = evolve(command, name=Name(AGAIN)) if hasattr(command, "name") else command  # type: ignore[arg-type]
-        for one in (*reads, again, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
+        stamped = [one.action for one in execution.steps if isinstance(one.action, CommitState) and one.action.stamp.turn]
+        for one in (*reads, again, *stamped, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
             yield Step(execution.now, 0, one)
         for name, session in ((AGAIN + 3, BOUND), (AGAIN + 4, OTHER)):
             held = holder(execution, session)
@@ -156,7 +215,9 @@ class Crashes:
         later = START + LONG + 1 if self.door.capabilities.clock == "virtual" else execution.now
         yield from (Step(later, 0, one) for one in reads)  # what was renewed outlives the time that it had before
         if self._rng.random() < TWICE:
-            yield Step(execution.now, 0, SaveMeta(Body(AGAIN)), kill=AFTER)
+            self.tally.kills += 1
+            closed = self.door.capabilities.reopen and self._rng.random() < 0.5
+            yield self._reopening(execution.now) if closed else Step(execution.now, 0, SaveMeta(Body(AGAIN)), kill=AFTER)
             for one in reads:
                 yield Step(execution.now, 0, one)
 

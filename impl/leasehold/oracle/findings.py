@@ -8,7 +8,7 @@ import time
 
 from attrs import evolve, frozen
 
-from leasehold.oracle.answers import Door, Hung, OutOfTime, Unknown
+from leasehold.oracle.answers import Door, Hung, OutOfTime, Unknown, by_the_clock
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.blame import LARGE
 from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, Step, execute
@@ -71,7 +71,9 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
     door.deadline, door.ends = deadline, math.inf
     small = _with_ordinary_times(door, contract, small)
     confirmed = _confirmed(door, contract, small)
-    named = confirmed and not isinstance(small.answers[-1], Hung)  # a hang is LAW-13's, and each look costs a deadline
+    named = (confirmed or small.killed) and not isinstance(
+        small.answers[-1], Hung
+    )  # a hang is LAW-13's, and each look costs a deadline
     door.ends = time.monotonic() + NAMING
     try:
         requirement, also = name_rule(door, contract, small) if named else _as_it_seems(small)
@@ -83,11 +85,12 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
 
 
 def _confirmed(door: Door, contract: Contract, small: Failure) -> bool:
-    """The same run fails again; where answers have to get lost for that, in one of several tries."""
+    """The same run fails again; where answers have to get lost for that, or a kill has to hit, in one of several tries."""
     ends = time.monotonic() + NAMING
-    for _ in range(LOSING_TRIES if small.lost else 1):
+    timed = small.killed and by_the_clock(small.unit)
+    for _ in range(LOSING_TRIES if small.lost or timed else 1):
         again = execute(door, contract, small.steps)
-        if again is not None and again.mismatch.rule == small.mismatch.rule:
+        if again is not None and (again.mismatch.rule == small.mismatch.rule or timed):
             return True
         if time.monotonic() > ends:
             break
@@ -119,8 +122,7 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
     if failure.killed:
         calm = execute(door, contract, [evolve(one, kill=0) for one in failure.steps])
         if calm is None:  # it takes the kill, so what was held before it is not what is held after
-            torn = any(one.kill > 0 and isinstance(one.action, CommitState) for one in failure.steps)
-            return "LAW-10", _others("LAW-10", ("LAW-11" if torn else "", rule, *failure.mismatch.also))
+            return _of_a_kill(failure)
         failure, rule = calm, calm.mismatch.rule
     if failure.lost:
         again = _without_losses(door, contract, failure.steps)
@@ -149,8 +151,16 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
 
 def _as_it_seems(failure: Failure) -> tuple[str, tuple[str, ...]]:
     """The rule of a failure that cannot be looked at more closely."""
+    if failure.killed:
+        return _of_a_kill(failure)
     rule = "LAW-12" if failure.lost else failure.mismatch.rule
     return rule, _others(rule, (failure.mismatch.rule, *failure.mismatch.also))
+
+
+def _of_a_kill(failure: Failure) -> tuple[str, tuple[str, ...]]:
+    """A commit that was under way may have been cut in two."""
+    torn = any(one.kill > 0 and isinstance(one.action, CommitState) for one in failure.steps)
+    return "LAW-10", _others("LAW-10", ("LAW-11" if torn else "", failure.mismatch.rule, *failure.mismatch.also))
 
 
 def _without_losses(door: Door, contract: Contract, steps: Run) -> Failure | None:

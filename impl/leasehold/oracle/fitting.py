@@ -25,7 +25,14 @@ def fit(one: Step, began: int, capabilities: Capabilities, not_killed: str = "")
     ``began``: the time of the run's first step. ``not_killed``: why the process that holds the store is not killed.
     """
     if isinstance(one.action, Reopen):
-        return (one, "") if capabilities.reopen else (None, "is left out: the store does not declare reopen")
+        if one.kill and not not_killed:
+            return one, ""
+        calm = evolve(one, kill=0)
+        return (
+            (calm, "killed nothing: " + not_killed if one.kill else "")
+            if capabilities.reopen
+            else (None, "is left out: the store does not declare reopen")
+        )
     action, notes = one.action, []
     if capabilities.max_integer < MAX_MS:
         action = with_plain_payloads(action, RICH)

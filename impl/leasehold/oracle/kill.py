@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class KillDoor:
         self.hangs = False
         self.points = 0
         self.marks: list[int] = []
+        self.opening = 0
+        self._down = False
         self._nursery = Nursery(target)
         self._child: Child | None = None
         self._stores = 0
@@ -54,14 +57,14 @@ class KillDoor:
 
     def fresh(self, session_id: str) -> None:
         """A fresh store: an empty place of its own."""
-        self._lost = ""
+        self._lost, self._down = "", False
         self._stores += 1
         self._open()
 
     def clock(self, now_ms: int) -> None:
         """Set the child's clock."""
         self._now = now_ms
-        if self._lost:
+        if self._lost or self._down:
             return
         self._must("clock", now_ms)
 
@@ -70,21 +73,48 @@ class KillDoor:
         return self._call(handle, op, args, 0)
 
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
-        """Make the call, kill the process at the n-th line of the store's code in it, or after it; start it again."""
+        """Make the call, and kill the process at the n-th line of the store's code in it, or after it."""
         if -at >= SERVER:
             return self._without_database(handle, op, args, at)
         answer = self._call(handle, op, args, at)
-        if self._child is not None:  # it was not killed on the way: it had fewer lines, or the answer was waited for
-            self._end()
+        self._end()  # if it was not killed on the way: it had fewer lines, or the answer was waited for
+        self._down = True
+        return answer
+
+    def crash_reopen(self, at: int) -> None:
+        """Open the store again, and kill the process at the n-th line of the store's code in that, or after it."""
+        if self._lost:
+            return
+        if self._child is None:
+            self._child, request = self._nursery.child(), self._opened(at)
+        else:
+            request = ("reopen", at)
+        try:
+            opening = self._child.ask(*request, timeout=self.patience + 1.0)
+            if isinstance(opening, BrokenTarget):
+                raise opening
+            self.opening = opening
+        except Gone:
+            pass  # as it was meant
+        except (BrokenTarget, TimeoutError) as lost:
+            self._lost = str(lost) or f"it took over {self.patience:g} s (--deadline allows more)"
+        self._end()
+        self._down = not self._lost
+
+    def _up(self) -> None:
+        """After a kill: the process is started, and the store opened again."""
+        if not self._down:
+            return
+        self._down = False
         try:
             self._open()
             self._must("clock", self._now)
         except BrokenTarget as lost:  # it could be opened before, so this is the store's own
             self._lost = str(lost)
-        return answer
 
     def _without_database(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
         """The database below the store fails while the call is made; then every handle is opened again."""
+        self._up()
         kind = CONNECTION if -at >= CONNECTION else SERVER
         if self._child is None or kind not in self.faults:
             return self._call(handle, op, args, 0)
@@ -103,9 +133,10 @@ class KillDoor:
 
     def reopen(self) -> None:
         """Close every handle in the child, and open one again."""
-        if self._lost:
-            return
-        self._must("reopen")
+        if self._down:
+            self._up()
+        elif not self._lost:
+            self._must("reopen", 0)
 
     def restart(self) -> None:
         """Another process."""
@@ -120,6 +151,7 @@ class KillDoor:
         self._nursery.close()
 
     def _call(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
+        self._up()
         if self._lost:
             return Err("backend", f"{CANNOT_BE_OPENED}: {self._lost}")
         if self._child is None:
@@ -166,7 +198,11 @@ class KillDoor:
         """The store of the last label, in a child that is there or in a new one."""
         if self._child is None:
             self._child = self._nursery.child()
-        self._must("open", self._target, str(self._place), self._now, self.patience)
+        self._must(*self._opened(0))
+
+    def _opened(self, at: int) -> tuple[Any, ...]:
+        """What a process is told that is to open the store, and to be killed at this point of it."""
+        return ("open", self._target, str(self._place), self._now, self.patience, at)
 
     @property
     def patience(self) -> float:
@@ -194,7 +230,7 @@ class ProcessesDoor(KillDoor):
         """A fresh store, opened by every process that there is."""
         self._stores += 1
         for number in self._children:
-            self._tell(number, "open", self._target, str(self._place), self._now, self.patience)
+            self._tell(number, *self._opened(0))
 
     def clock(self, now_ms: int) -> None:
         """Set the clock of every process."""
@@ -206,7 +242,7 @@ class ProcessesDoor(KillDoor):
         """One operation in the handle's process. Threads may call, each with its own handle."""
         if handle not in self._children:
             self._children[handle] = self._nursery.child()
-            self._tell(handle, "open", self._target, str(self._place), self._now, self.patience)
+            self._tell(handle, *self._opened(0))
         answer: Answer = self._tell(handle, "call", 0, op, args, 0)[0]
         return answer
 
@@ -244,13 +280,15 @@ class Served:
         except Exception as error:  # noqa: BLE001 - whatever it is, the check has to hear of it
             return BrokenTarget(f"{request[0]} failed in the store's process: {type(error).__name__}: {error}")
 
-    def _open(self, target: str, place: str, now: int, patience: float) -> None:
+    def _open(self, target: str, place: str, now: int, patience: float, at: int) -> int:
         if self._door is not None:
             self._door.close()
         self._place, self._target = Path(place), target
         self._place.mkdir(exist_ok=True)
-        self._door = PythonDoor(self._at_place(target, self._place), target, patience)
+        with self._fused(at) as fuse:
+            self._door = PythonDoor(self._at_place(target, self._place), target, patience)
         self._door.clock(now)
+        return fuse.count if fuse else 0
 
     def _call(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> tuple[Answer, int, list[int]]:
         assert self._door is not None  # noqa: S101 - a store is opened first
@@ -261,6 +299,10 @@ class Served:
             answer = self._door.call(handle, op, args)
         return answer, fuse.count, fuse.marks
 
+    def _fused(self, at: int) -> AbstractContextManager[Fuse | None]:
+        """A fuse, if the process is to be killed in what is done with it."""
+        return Fuse(at, is_stores) if at else nullcontext()
+
     def _clock(self, now: int) -> None:
         assert self._door is not None  # noqa: S101 - a store is opened first
         self._door.clock(now)
@@ -270,6 +312,8 @@ class Served:
         self._door = PythonDoor(self._at_place(self._target, Path(place)), self._target)
         self._door.clock(now)
 
-    def _reopen(self) -> None:
+    def _reopen(self, at: int) -> int:
         assert self._door is not None  # noqa: S101 - a store is opened first
-        self._door.reopen()
+        with self._fused(at) as fuse:
+            self._door.reopen()
+        return fuse.count if fuse else 0

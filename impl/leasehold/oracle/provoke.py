@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator
 
 from attrs import define, evolve
@@ -24,6 +25,9 @@ AT_ONCE = 4
 
 RERUNS = 5
 """How often a race is run again, under the same schedule, to see whether the finding comes back."""
+
+KILLED_RERUNS, KILLED_SECONDS = 50, 3.0
+"""The same where an adapter has to be killed at the right time, and the seconds that it may take."""
 
 DRAWN_STEPS = (2, 5, 10, 18)
 """How many steps come before the clients of a drawn race start."""
@@ -148,7 +152,7 @@ class Provoker:
         elif result.verdict == "undecided":
             self.tally.undecided += 1
         elif result.verdict == "not linearizable":
-            alone = self._one_by_one(race)
+            alone = one_by_one(self.threads, race, self._seed)
             if alone is not None:
                 return alone
             return self._surest(seen_again(threads, finding(history, result, race, schedule)))
@@ -167,27 +171,6 @@ class Provoker:
                 if isinstance(history, History) and result is not None and result.verdict == "not linearizable" and not near.stuck:
                     return seen_again(self.threads, finding(history, result, race, near))
         return found
-
-    def _one_by_one(self, race: Race) -> Failure | None:
-        """What is wrong without a second client is told better by a run of one client."""
-        for order in _orders(len(race.clients)):
-            execution = Execution(self.threads.door, self.threads.contract)
-            steps = [*race.before]
-            for number in order:
-                steps += [Step(race.before[-1].at if race.before else START, number, one) for one in race.clients[number]]
-            try:
-                for one in steps:
-                    found = do(execution, one)
-                    if found is not None:
-                        return found
-                walker = Walker(seeded(self._seed), self.threads.contract, self.threads.door.capabilities)
-                for read in walker.read_back(execution.state):
-                    found = do(execution, Step(execution.now, 0, read))
-                    if found is not None:
-                        return found
-            except Indefinite:
-                continue
-        return None
 
     # -- drawn races ---------------------------------------------------------------------------------------------------
 
@@ -224,20 +207,44 @@ def do(execution: Execution, one: Step) -> Failure | None:
     return None if mismatch is None else failure(execution, mismatch)
 
 
+def one_by_one(threads: Threads, race: Race, seed: int) -> Failure | None:
+    """What is wrong without a second client is told better by a run of one client."""
+    for order in _orders(len(race.clients)):
+        execution = Execution(threads.door, threads.contract)
+        steps = [*race.before]
+        for number in order:
+            steps += [Step(race.before[-1].at if race.before else START, number, one) for one in race.clients[number]]
+        try:
+            for one in steps:
+                found = do(execution, one)
+                if found is not None:
+                    return found
+            walker = Walker(seeded(seed), threads.contract, threads.door.capabilities)
+            for read in walker.read_back(execution.state):
+                found = do(execution, Step(execution.now, 0, read))
+                if found is not None:
+                    return found
+        except Indefinite:
+            continue
+    return None
+
+
 def seen_again(threads: Threads, found: RaceFinding) -> RaceFinding:
-    """The finding, with how often it comes back."""
-    again = 0
-    for _ in range(RERUNS):
+    """The finding, with how often it comes back; where it takes a kill, with one at some time about then."""
+    again, tries, ends = 0, 0, time.monotonic() + KILLED_SECONDS
+    rng = random.Random(found.kill)
+    while tries < (KILLED_RERUNS if found.kill else RERUNS) and (time.monotonic() < ends or not found.kill):
+        tries += 1
         schedule = found.schedule and found.schedule.anew()
         try:
-            history = threads.run(found.race, schedule) if found.race else None
+            history = threads.run(found.race, schedule, rng.randint(1, 2 * found.kill) if found.kill else 0) if found.race else None
         except Hung:
             break
         if history is None or isinstance(history, Failure):
             continue
         result, _ = judged(history)
         again += result is not None and result.verdict == "not linearizable"
-    return evolve(found, again=again, tries=RERUNS)
+    return evolve(found, again=again, tries=tries)
 
 
 def _is_first_lease(race: Race) -> bool:

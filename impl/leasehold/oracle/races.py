@@ -176,6 +176,7 @@ def _commits() -> Iterator[Race]:
     same = expecting(-1, 31, turn=1)
     yield race("one turn committed twice", (lane(),), ((same,), (evolve(same, name=Name(41)),)))
     yield race("one turn committed twice, and loaded", (lane(),), ((same,), (evolve(same, name=Name(41)), LOAD)))
+    yield race("a turn repeated while a commit lands", (lane(), same), ((spent(41),), (evolve(same, name=Name(51)), LOAD)))
     yield race("one turn committed differently", (lane(),), ((same,), (expecting(-1, 41, turn=1, turn_hash=2),)))
     claimed = work(CLAIMED)
     whole = commit(31, completions=(done(CLAIMED),))

@@ -5,9 +5,10 @@ The store's code may have changed since, so a point is where it was only roughly
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
-from itertools import permutations
+from itertools import permutations, repeat
 
 from attrs import frozen
 
@@ -29,6 +30,9 @@ FREE = 20
 SECONDS = 5.0
 """How long a race is looked for."""
 
+KILLED, KILLED_LONGER = 200, 4
+"""How often an adapter is killed in a race, and how many times as long that may take."""
+
 
 @frozen
 class Rerun:
@@ -43,13 +47,14 @@ class Rerun:
     why: str = ""
 
 
-def rerun(threads: Threads, race: Race, schedule: Schedule | None, seconds: float = SECONDS) -> Rerun:
-    """Run a race until it shows something, or all was tried."""
-    ends, decided = time.monotonic() + seconds, 0
+def rerun(threads: Threads, race: Race, schedule: Schedule | None, seconds: float = SECONDS, kill: int = 0) -> Rerun:
+    """Run a race until it shows something, or all was tried. ``kill``: an adapter is killed at some time about then, in each."""
+    ends, decided, rng = time.monotonic() + seconds * (KILLED_LONGER if kill else 1), 0, random.Random(kill)
     why = "no history of it could be judged"
-    for one in _schedules(race, schedule):
+    for one in _schedules(race, schedule) if not kill else repeat(None, KILLED):
+        at = rng.randint(1, 2 * kill) if kill else 0
         try:
-            history = threads.run(race, one)
+            history = threads.run(race, one, at)
         except Hung as hung:
             return Rerun(RaceFinding("LAW-13", f"{race.name}: {hung}", race=race), decided)
         if isinstance(history, Failure):
@@ -59,7 +64,7 @@ def rerun(threads: Threads, race: Race, schedule: Schedule | None, seconds: floa
             why = silence or why
             decided += result is not None and result.verdict != "undecided"
             if result is not None and result.verdict == "not linearizable":
-                return Rerun(seen_again(threads, finding(history, result, race, one)), decided)
+                return Rerun(seen_again(threads, finding(history, result, race, one, at)), decided)
         if time.monotonic() > ends:
             break
     return Rerun(None, decided, None, why)

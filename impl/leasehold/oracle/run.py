@@ -49,7 +49,8 @@ class Reopen:
 class Step:
     """One thing that happens: when (milliseconds since the epoch), on which handle, what.
 
-    ``kill``: the process that holds the store is killed at this point of the call, or after its answer (`AFTER`); 0: it is not.
+    ``kill``: the process that holds the store is killed at this point of the call or the reopening, or after it (`AFTER`); 0: it is
+    not.
     """
 
     at: int
@@ -116,7 +117,11 @@ class Execution:
         if isinstance(step_.action, Reopen):
             self.steps.append(step_)
             self.answers.append(None)
-            self.door.reopen()
+            crash_reopen = getattr(self.door, "crash_reopen", None) if step_.kill and not self.door.not_killed else None
+            if crash_reopen is not None:
+                crash_reopen(step_.kill)
+            else:
+                self.door.reopen()
             if self.coverage is not None:
                 self.coverage.reopened()
             return None

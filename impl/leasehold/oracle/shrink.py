@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve, fields, has
 
-from leasehold.oracle.answers import Door, OutOfTime, Unknown
+from leasehold.oracle.answers import Door, OutOfTime, Unknown, by_the_clock
 from leasehold.oracle.relations import Related, related, resolved
 from leasehold.oracle.run import START, Failure, Reopen, Run, Step, execute
 from leasehold.oracle.vocabulary import EMPTY, RICH, RICHER
@@ -26,6 +26,10 @@ REAL_TTL = Millis(7_200_000)
 
 LOSING_TRIES = 120
 """How often a run is tried in which an answer has to get lost again."""
+
+
+TIMED_TRIES = 3
+"""The same where a process has to be killed at the right time."""
 
 
 class Shrinker:
@@ -54,7 +58,8 @@ class Shrinker:
         return time.monotonic() > self.ends
 
     def _fails(self, steps: Run) -> bool:
-        for _ in range(LOSING_TRIES if self.best.lost else 1):
+        timed = self.best.killed and by_the_clock(self.best.unit)
+        for _ in range(LOSING_TRIES if self.best.lost else TIMED_TRIES if timed else 1):
             if self._late():
                 return False
             self.tries += 1
@@ -150,6 +155,8 @@ def _simpler(steps: Run, index: int, plain: Millis) -> Iterator[Step]:
     if index > 0 and one.at > steps[index - 1].at:
         yield evolve(one, at=steps[index - 1].at)
     if isinstance(one.action, Reopen):
+        if one.kill:
+            yield evolve(one, kill=0)
         return
     for command in _simpler_command(one.action, plain):
         yield evolve(one, action=command)

@@ -91,10 +91,12 @@ def lead(finding: Finding, story: Story, words: Words) -> str:
 
 def _lead_of_killed(finding: Finding, ended: Line, here: str, words: Words) -> str:
     """What was lost or is half done."""
-    did = f"In step {ended.number} ({short_op(ended.op)}) {ended.fault}."
+    did = f"In step {ended.number} ({short_op(ended.op) or 'the store is opened again'}) {ended.fault}."
     answer = finding.failure.answers[-1]
     if isinstance(answer, Err) and answer.message.startswith(CANNOT_BE_OPENED):
         return f"{did} {answer.message[0].upper()}{answer.message[1:]}"
+    if isinstance(ended.action, Reopen):
+        return f"{did} That has to change nothing, yet in {here} {words.mistake().fact}."
     if not isinstance(ended.answer, Unknown):
         return f"{did} What was answered before is lost: in {here} {words.mistake().fact}."
     if isinstance(ended.action, READS):

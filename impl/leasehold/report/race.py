@@ -218,7 +218,10 @@ def seen_again(finding: RaceFinding) -> str:
     """How surely it comes back, and under which schedule."""
     if finding.race is None:
         return ""
-    how = "under the same schedule" if finding.schedule is not None else "with free threads"
+    how = "under the same schedule" if finding.schedule is not None else "with the calls at once"
+    if finding.kill:
+        killed = f"The adapter was killed {finding.kill} microseconds after the first calls were sent, and started again"
+        return f"{killed}. Seen again in {finding.again} of {finding.tries} reruns with a kill at about that time."
     again = f"Seen again in {finding.again} of {finding.tries} reruns {how}" if finding.tries else ""
     turns = in_words(finding.schedule)
     return f"{again}: {turns}." if again and turns else f"{again or turns[:1].upper() + turns[1:]}." if again or turns else ""

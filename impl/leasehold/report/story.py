@@ -101,7 +101,8 @@ def retold(
             if effect.before == number - 1:
                 state, _ = step(state, effect.lost.command, Millis(effect.at), contract)
         if isinstance(one.action, Reopen):
-            lines.append(Line(number, one.at, one.handle, one.action, "", (), None, answer, False))
+            what = fault(one.kill, unit, "the opening")
+            lines.append(Line(number, one.at, one.handle, one.action, "", (), None, answer, False, 0, one.kill, what))
             states.append(state)
             continue
         after, response = step(state, one.action, Millis(one.at), contract)

@@ -374,7 +374,7 @@ class Words:
     def _answer(self, line: Line, answer: Answer | None) -> str:
         match answer:
             case None:
-                return "reopened"
+                return "not opened to the end" if line.kill > 0 else "reopened"
             case Ok(value):
                 return self._ok(line, value)
             case Err(code, message, _, untyped):

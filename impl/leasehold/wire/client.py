@@ -34,6 +34,12 @@ RESTART = 3.0
 SMALLEST_MAX = 2**42
 """The least ``max_integer`` with which anything can be checked: some times are in the year 2100."""
 
+BREATH = 0.5
+"""Seconds after which an adapter that could not be started after a kill is started once more."""
+
+KILLED = Unknown("the adapter was killed")
+"""No answer, since the adapter ended."""
+
 CUT = 2_000
 """How much of a line is shown."""
 
@@ -63,6 +69,9 @@ class WireDoor:
         self.not_killed = ""
         self.points = 0
         self.marks: list[int] = []
+        self.opening = 0
+        self._down = False
+        self._dying = False
         self.faults: Mapping[int, Callable[[], None]] = {}
         self._stores = 0
         self._label = ""
@@ -87,8 +96,13 @@ class WireDoor:
 
     def fresh(self, session_id: str) -> None:
         """A new store label; the one before is dropped."""
-        if self._lost:
-            self._handles, self._lost = {}, ""
+        self._up()
+        if self._lost:  # what cannot be opened may keep it from starting, so its data goes
+            self._forget()
+            self._lost = self._label = ""
+            shutil.rmtree(self._data, ignore_errors=True)
+            self._data = tempfile.mkdtemp(prefix="leasehold-adapter-")
+            self._start_again()
         self.close()
         self._stores += 1
         self._label = f"store-{self._stores}"
@@ -97,13 +111,21 @@ class WireDoor:
     def clock(self, now_ms: int) -> None:
         """Set the adapter's clock."""
         self._now = now_ms
-        self._must("clock", now_ms=now_ms)
+        if not (self._down or self._lost):
+            self._must("clock", now_ms=now_ms)
 
     def call(self, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
         """One operation. Raises `NoReply` without an answer within the deadline. Threads may call, each on its own handle."""
+        self._up()
         if self._lost:
             return Err("backend", self._lost)
-        return self.received(self.send([(handle, op, args)])[0], op)
+        try:
+            number = self.send([(handle, op, args)])[0]
+        except BrokenTarget:
+            if not self._dying:
+                raise
+            return KILLED
+        return self.received(number, op)
 
     def send(self, calls: Sequence[tuple[int, str, tuple[Any, ...]]]) -> list[int]:
         """Send these calls at once; their numbers, by which `received` waits for the answers."""
@@ -114,49 +136,111 @@ class WireDoor:
 
     def received(self, number: int, op: str) -> Answer:
         """The answer to a call that was sent. Raises `NoReply`."""
-        return self._answer(op, self._reply(number))
+        try:
+            reply = self._reply(number)
+        except BrokenTarget:
+            if not self._dying:
+                raise
+            return KILLED
+        return self._answer(op, reply)
 
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
-        """Make a call and kill the adapter so many microseconds after it was sent, or `AFTER` its answer; then start it again."""
-        self.open(handle)
+        """Make a call and kill the adapter so many microseconds after it was sent, or `AFTER` its answer."""
+        self._up()
         if self._lost:
             return Err("backend", self._lost)
+        self.open(handle)
         began = time.perf_counter()
         number = self.send([(handle, op, args)])[0]
         if at == AFTER:
             answer = self.received(number, op)
-            self.points = max(1, int((time.perf_counter() - began) * 1_000_000))
+            self.points = _microseconds(began)
         else:
-            while (time.perf_counter() - began) * 1_000_000 < at:
-                pass  # no sleep is as short
-            answer = self._killed(number, op)
-        self._end(0.0)
-        self._handles, self._sent, self._replies = {}, set(), {}
-        self._start()
-        if self._now is not None:
-            self.clock(self._now)
-        self._opens_again(handle)
+            wait(began, at)
+            self.die()
+            answer = self.received(number, op)
+        self.ended()
         return answer
 
-    def _opens_again(self, handle: int) -> None:
-        """After a kill the store has to be found. If the adapter says that it cannot be opened, every call is answered so."""
-        label = f"handle-{self._opened + 1}"
-        reply = self._exchange("open", store=self._label, handle=label)
+    def crash_reopen(self, at: int) -> None:
+        """Close the store, unless the adapter was just killed, open it again, and kill it so many microseconds after that began."""
+        if self._lost:
+            return
+        with contextlib.suppress(BrokenTarget):  # whether it can be opened is seen where it is not killed
+            if self._down:
+                self._start_again()
+            began = time.perf_counter()
+            for cmd, fields in [*(("close", {"handle": one}) for one in self._handles.values()), ("open", self._next_handle())]:
+                left = self.deadline if at == AFTER else at / 1_000_000 - (time.perf_counter() - began)
+                with self._within(left):
+                    self._exchange(cmd, **fields)
+            self.opening = _microseconds(began)
+            wait(began, at)
+        self.ended()
+
+    def die(self) -> None:
+        """Kill the adapter. Until `ended`, calls have the answers that it had written before, or none."""
+        self._dying = True
+        if self._process is not None:
+            self._process.kill()
+
+    def ended(self) -> None:
+        """The adapter is no more; what is asked next starts it and opens the store again."""
+        self._forget()
+        self._down = True
+
+    def _up(self) -> None:
+        """After a kill the adapter is started, and has to open the store again. If it cannot, every call is answered so."""
+        if not self._down:
+            return
+        self._down = False
+        for tries_left in (1, 0):
+            began = time.perf_counter()
+            try:
+                self._start_again()
+                began = time.perf_counter()
+                opened = self._next_handle()
+                reply = self._exchange("open", **opened)
+            except (
+                BrokenTarget
+            ) as broken:  # it could be started and opened before, so this is the store's own; or it needs a moment
+                self._forget()
+                if tries_left and not isinstance(broken, NoReply):
+                    time.sleep(BREATH)
+                    continue
+                self._lost = f"{CANNOT_BE_OPENED}: {broken}"
+                return
+            break
+        self.opening = _microseconds(began)
         if "err" in reply:
             self._lost = f"{CANNOT_BE_OPENED}: {reply['err'].get('message', reply['err']['code'])}"
         elif "ok" not in reply:
             raise self._broken("open has to succeed and did not")
-        self._opened += 1
-        self._handles[handle] = label
+        self._handles[0] = opened["handle"]
 
-    def _killed(self, number: int, op: str) -> Answer:
-        """The answer that a killed adapter had written before it ended, or that there is none."""
-        if self._process is not None:
-            self._process.kill()
+    def _start_again(self) -> None:
+        """The adapter anew, with the time as it was."""
+        self._start()
+        if self._now is not None:
+            self._must("clock", now_ms=self._now)
+
+    def _forget(self) -> None:
+        """End the adapter, and what is known of it; the data stays."""
+        self._end(0.0)
+        self._handles, self._sent, self._replies, self._dying = {}, set(), {}, False
+
+    def _next_handle(self) -> dict[str, str]:
+        self._opened += 1
+        return {"store": self._label, "handle": f"handle-{self._opened}"}
+
+    @contextlib.contextmanager
+    def _within(self, seconds: float) -> Any:
+        """For now, a reply may take so long."""
+        deadline, self.deadline = self.deadline, seconds
         try:
-            return self.received(number, op)
-        except BrokenTarget:
-            return Unknown("the adapter was killed")
+            yield
+        finally:
+            self.deadline = deadline
 
     def crashing(self) -> WireDoor | None:
         """This one, if the adapter declares kill."""
@@ -164,9 +248,10 @@ class WireDoor:
 
     def reopen(self) -> None:
         """Close every handle; the next call opens one again."""
-        if self._lost:
-            return
-        self._close_handles()
+        if self._down:
+            self._up()
+        elif not self._lost:
+            self._close_handles()
 
     def close(self) -> None:
         """Drop the store."""
@@ -177,13 +262,10 @@ class WireDoor:
 
     def restart(self) -> None:
         """Kill the adapter and start it anew, without any store."""
-        self._end(0.0)
-        self._label, self._handles, self._sent, self._replies = "", {}, set(), {}
-        deadline, self.deadline = self.deadline, min(self._deadline, RESTART)
-        try:
+        self._forget()
+        self._label, self._lost, self._down = "", "", False
+        with self._within(min(self._deadline, RESTART)):
             self._start()
-        finally:
-            self.deadline = deadline
 
     def shut(self, patience: float = PATIENCE) -> None:
         """Say bye, wait a little, and end the adapter if it does not end by itself."""
@@ -256,10 +338,9 @@ class WireDoor:
             self._open(handle)
 
     def _open(self, handle: int) -> None:
-        self._opened += 1
-        label = f"handle-{self._opened}"
-        self._must("open", store=self._label, handle=label)
-        self._handles[handle] = label
+        opened = self._next_handle()
+        self._must("open", **opened)
+        self._handles[handle] = opened["handle"]
 
     def _close_handles(self) -> None:
         handles, self._handles = self._handles, {}
@@ -404,6 +485,16 @@ class WireDoor:
         if said:
             shown += ["the end of its standard error:", *(f"  {_cut(line)}" for line in said[-10:])]
         return BrokenTarget("\n".join(shown))
+
+
+def wait(began: float, microseconds: int) -> None:
+    """Until so long after ``began``, by the performance counter."""
+    while (time.perf_counter() - began) * 1_000_000 < microseconds:
+        pass  # no sleep is as short
+
+
+def _microseconds(began: float) -> int:
+    return max(1, int((time.perf_counter() - began) * 1_000_000))
 
 
 def _no_number(name: str) -> Any:

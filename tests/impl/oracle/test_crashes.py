@@ -12,6 +12,7 @@ from attrs import evolve
 
 from leasehold.crash.power import unavailable
 from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, BrokenTarget, Ok, Unknown, fault
+from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.crashes import Crashes
 from leasehold.oracle.findings import investigate
@@ -116,6 +117,7 @@ def test_what_a_kill_shows(name: str, rule: str | None) -> None:
             crashes = Crashes(door, RECOMMENDED, 1, Coverage(), tally)
             while tally.kills < (250 if rule else 60) and found is None:
                 found = crashes.run()
+            assert not isinstance(found, RaceFinding)
             finding = investigate(door, RECOMMENDED, found, 3.0) if found is not None else None
         finally:
             door.shut()

@@ -148,7 +148,7 @@ def test_a_schedule_in_words(schedule: Schedule | None, told: str) -> None:
 
 def test_how_often_it_was_seen_again() -> None:
     finding = evolve(raced(NAMES[0]), again=4, tries=5)
-    assert race.seen_again(evolve(finding, schedule=None)) == "Seen again in 4 of 5 reruns with free threads."
+    assert race.seen_again(evolve(finding, schedule=None)) == "Seen again in 4 of 5 reruns with the calls at once."
     one = race.seen_again(evolve(finding, schedule=stopped(HERE)))
     assert one.startswith("Seen again in 4 of 5 reruns under the same schedule: client 2 went first and was stopped before line 12")
     assert race.seen_again(evolve(finding, schedule=stopped(HERE), tries=0)).startswith("Client 2 went first")
