@@ -532,8 +532,8 @@ FEW_TRIES = 25
 class Replayed:
     """What became of a case on a target. ``finding``: what it breaks now. ``notes``: which steps were not as they were, and why.
 
-    ``differing``: where the target's policies or manifest are not those of the store that the case was made on. ``tries``: how often
-    it was run, where what it shows is a matter of luck.
+    ``differing``: where the target's policies or manifest are not those of the store that the case was made on.
+    ``tries``: how often it was run, where what it shows is a matter of luck.
     """
 
     case: Case

@@ -27,12 +27,9 @@ def fit(one: Step, began: int, capabilities: Capabilities, not_killed: str = "")
     if isinstance(one.action, Reopen):
         if one.kill and not not_killed:
             return one, ""
-        calm = evolve(one, kill=0)
-        return (
-            (calm, "killed nothing: " + not_killed if one.kill else "")
-            if capabilities.reopen
-            else (None, "is left out: the store does not declare reopen")
-        )
+        if not capabilities.reopen:
+            return None, "is left out: the store does not declare reopen"
+        return evolve(one, kill=0), f"killed nothing: {not_killed}" if one.kill else ""
     action, notes = one.action, []
     if capabilities.max_integer < MAX_MS:
         action = with_plain_payloads(action, RICH)
