@@ -230,6 +230,7 @@ class Opened:
     pending: list[bytes] = field(factory=list)
     lock: Any = field(factory=threading.RLock)
     handles: int = 0
+    calls: int = 0
 
 
 class Logged(MemoryStore):
@@ -398,6 +399,12 @@ def _meta(state: _State) -> None:
     state.meta = None
 
 
+def _results(state: _State) -> None:
+    if state.head is not None:
+        now = state.head.head_revision
+        state.stamps = {turn: (digest, evolve(result, head_revision=now)) for turn, (digest, result) in state.stamps.items()}
+
+
 def _bodies(state: _State) -> None:
     refs = () if state.head is None else (state.head.manifest.tool_state_ref, state.head.manifest.plugin_snapshot_ref)
     state.bodies = {ref: body for ref, body in state.bodies.items() if ref in refs}
@@ -516,6 +523,44 @@ class AppendsAfterTornTail(Logged):
         os.close(file)
 
 
+class CompactsInPlace(Logged):
+    """When it is opened, the log is written again without what changed nothing: first emptied, and then filled."""
+
+    capabilities = DURABLE
+
+    def _again(self, opened: Opened) -> None:
+        entries = [pickle.dumps(entry) for entry in self._entries()]
+        super()._again(opened)
+        if entries:
+            self._compact(entries)
+
+    def _compact(self, entries: list[bytes]) -> None:
+        with (self.place / "log").open("wb", buffering=0) as file:
+            for entry in entries:
+                file.write(entry)
+
+
+class LastOneWrites(Logged):
+    """A group commit: what several calls changed is written by the one that ends last. The others do not wait for it."""
+
+    def _do(self, op: str, args: tuple[Any, ...]) -> Any:
+        known = self._known
+        with known.lock:
+            known.calls += 1
+        with known.lock:
+            try:
+                value = getattr(MemoryStore, op)(self, *args)
+                if self._kept(op):
+                    known.pending.append(pickle.dumps((self._clock.now_ms(), op, args)))
+            finally:
+                known.calls -= 1
+        if not known.calls:
+            with known.lock:
+                self._write(known, b"".join(known.pending))
+                known.pending.clear()
+        return value
+
+
 class LogsFirst(Logged):
     """Calls are written before they are done: one that is refused is done again at the next start, and may be granted then."""
 
@@ -559,6 +604,15 @@ class TruncatesTornTail(AppendsAfterTornTail):
                     good = file.tell()
                     yield entry
             os.truncate(path, good)
+
+
+class CompactsBeside(CompactsInPlace):
+    """When it is opened, the log is written again beside the old one and put in its place."""
+
+    def _compact(self, entries: list[bytes]) -> None:
+        new = self.place / "new"
+        new.write_bytes(b"".join(entries))
+        new.replace(self.place / "log")
 
 
 class Renames(Rewrites):
@@ -617,6 +671,7 @@ STORES = _names(
         ("crash-forgets-claim-fencing", forgetting(_claim_fencing)),
         ("crash-forgets-leases", forgetting(_leases)),
         ("crash-forgets-attachment-stamps", forgetting(_attachments)),
+        ("crash-answers-with-the-head", forgetting(_results)),
         ("crash-forgets-meta", forgetting(_meta)),
         ("crash-forgets-execution-state", forgetting(_bodies)),
         ("writes-behind", logged(WritesBehind)),
@@ -627,10 +682,13 @@ STORES = _names(
         ("refuses-torn-files", logged(RefusesTornFiles)),
         ("stays-locked", logged(StaysLocked)),
         ("appends-after-torn-tail", logged(AppendsAfterTornTail)),
+        ("compacts-in-place", logged(CompactsInPlace)),
+        ("last-one-writes", logged(LastOneWrites)),
         ("own-log", logged(Logged)),
         ("in-parts-in-one", in_parts(PARTS)),
         ("slow-to-open", logged(SlowToOpen)),
         ("cuts-off-torn-tail", logged(TruncatesTornTail)),
+        ("compacts-beside", logged(CompactsBeside)),
         ("renames-into-place", logged(Renames)),
         ("loses-answers-and-is-killed", logged(Loses)),
     )

@@ -52,6 +52,9 @@ TORN = (
 FORGOTTEN = (
     killed("counts-in-memory", "the fencing counters of free lanes are kept by the process", "LAW-10 LAW-3 LEASE-6"),
     killed("crash-forgets-stamps", "stamps are in memory only", "LAW-10 LAW-7 COMMIT-4"),
+    killed(
+        "crash-answers-with-the-head", "a repeated turn is answered with the revision of the last start", "LAW-10 LAW-7 COMMIT-4"
+    ),
     killed("crash-forgets-tombstones", "tombstones are in memory only", "LAW-10 GRAPH-6"),
     killed("crash-forgets-fencing", "fencing counters of released lanes are in memory only", "LAW-10 LAW-3 LEASE-6"),
     killed("crash-mints-again", "tokens and claim ids are counted in memory, from 1", "LAW-10 LAW-4"),
@@ -73,6 +76,7 @@ WRITTEN = (
     killed("rewrites-in-place", "the file is written again in place; half of one is taken for a new store", "LAW-10"),
     killed("refuses-torn-files", "the file is written again in place; half of one is refused", "LAW-10 LAW-15"),
     killed("stays-locked", "a lock file outlives the process that made it", "LAW-10 LAW-15"),
+    killed("compacts-in-place", "the log is emptied and written again when the store is opened", "LAW-10"),
     killed("appends-after-torn-tail", "what is written after half an entry of the log is never read again", "LAW-10"),
 )
 

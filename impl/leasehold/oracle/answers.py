@@ -168,6 +168,9 @@ class Crashing(Door, Protocol):
     opening: int
     """How many points it had when the store was last opened again."""
 
+    opening_marks: list[int]
+    """At which of them data had just been written, so far as that can be told."""
+
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
         """Make a call and kill the process at this point of it, or `AFTER`. What is asked next starts it and opens the store again.
 

@@ -15,7 +15,7 @@ from itertools import cycle
 
 from attrs import define, evolve
 
-from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Crashing, Door, Unknown
+from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Crashing, Door, Unknown, by_the_clock
 from leasehold.oracle.binding import operation
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.coverage import Coverage
@@ -42,8 +42,11 @@ WALKED = 0.3
 TWICE = 0.3
 """How likely it is that the process is killed a second time in a run."""
 
-RECOVERY = 0.2
-"""How likely it is that after a kill the process is killed once more while it opens the store again."""
+RECOVERY = 0.3
+"""How likely it is that after a call's kills the process is killed twice: in the call, and while it opens the store again."""
+
+RECOVERIES = 3
+"""How often that is done then."""
 
 TRIPS = 3
 """Within how many times what a call takes an adapter is killed while several are under way."""
@@ -104,6 +107,7 @@ class Crashes:
                 if at not in one.points.tried:
                     one.points.tried.add(at)
                     yield self._killed(one, at)
+            yield from self._recovering(one)
             yield from self._database(one)
             yield self._under_way()
         while True:
@@ -113,24 +117,35 @@ class Crashes:
                     if at_next is not None:
                         one.points.tried.add(at_next)
                         yield self._killed(one, at_next)
+                yield from self._recovering(one)
                 yield from self._database(one)
                 yield self._under_way()
                 if self._rng.random() < WALKED:
                     yield self._walked()
 
     def _killed(self, one: _Target, at: int) -> Failure | None:
-        """The call, killed there; then what would show that something was lost. Perhaps it is killed while it recovers, too."""
+        """The call, killed there; then what would show that something was lost."""
         self.tally.kills += 1
-        last: Run = (Step(START, 0, one.command, kill=at),)
-        if self._rng.random() < RECOVERY:
-            self.tally.kills += 1
-            last = (*last, self._reopening(START))
-        return self._execute((*one.before, *last), one)
+        return self._execute((*one.before, Step(START, 0, one.command, kill=at)), one)
 
-    def _reopening(self, at: int) -> Step:
-        """The store is opened, and the process killed at a drawn point of that, or after it."""
+    def _recovering(self, one: _Target) -> Iterator[Failure | None]:
+        """The process is killed in the call, and again while it opens the store: above all where that changes data."""
+        if self._rng.random() >= RECOVERY:
+            return
+        at = self._rng.choice((AFTER, *sorted(one.points.tried)))
+        run = (*one.before, Step(START, 0, one.command, kill=at))
+        self.tally.kills += 2
+        yield self._execute((*run, Step(START, 0, Reopen(), kill=AFTER)), one)
+        likely = self.door.opening_marks[:-1]
+        for number in range(RECOVERIES if by_the_clock(self.door.unit) else min(RECOVERIES, 1 + len(likely))):
+            self.tally.kills += 2
+            there = self._rng.choice(likely) if likely and number else self._opening()
+            yield self._execute((*run, Step(START, 0, Reopen(), kill=there)), one)
+
+    def _opening(self) -> int:
+        """A drawn point of the opening, or after it."""
         points = self.door.opening
-        return Step(at, 0, Reopen(), kill=self._rng.randint(1, points + points // 8) if points else AFTER)
+        return self._rng.randint(1, points + points // 8) if points else AFTER
 
     def _under_way(self) -> RaceFinding | Failure | None:
         """The adapter is killed while calls of several clients are under way."""
@@ -217,7 +232,8 @@ class Crashes:
         if self._rng.random() < TWICE:
             self.tally.kills += 1
             closed = self.door.capabilities.reopen and self._rng.random() < 0.5
-            yield self._reopening(execution.now) if closed else Step(execution.now, 0, SaveMeta(Body(AGAIN)), kill=AFTER)
+            saved = Step(execution.now, 0, SaveMeta(Body(AGAIN)), kill=AFTER)
+            yield Step(execution.now, 0, Reopen(), kill=self._opening()) if closed else saved
             for one in reads:
                 yield Step(execution.now, 0, one)
 

@@ -44,6 +44,7 @@ class KillDoor:
         self.points = 0
         self.marks: list[int] = []
         self.opening = 0
+        self.opening_marks: list[int] = []
         self._down = False
         self._nursery = Nursery(target)
         self._child: Child | None = None
@@ -93,7 +94,7 @@ class KillDoor:
             opening = self._child.ask(*request, timeout=self.patience + 1.0)
             if isinstance(opening, BrokenTarget):
                 raise opening
-            self.opening = opening
+            self.opening, self.opening_marks = opening
         except Gone:
             pass  # as it was meant
         except (BrokenTarget, TimeoutError) as lost:
@@ -280,7 +281,7 @@ class Served:
         except Exception as error:  # noqa: BLE001 - whatever it is, the check has to hear of it
             return BrokenTarget(f"{request[0]} failed in the store's process: {type(error).__name__}: {error}")
 
-    def _open(self, target: str, place: str, now: int, patience: float, at: int) -> int:
+    def _open(self, target: str, place: str, now: int, patience: float, at: int) -> tuple[int, list[int]]:
         if self._door is not None:
             self._door.close()
         self._place, self._target = Path(place), target
@@ -288,20 +289,18 @@ class Served:
         with self._fused(at) as fuse:
             self._door = PythonDoor(self._at_place(target, self._place), target, patience)
         self._door.clock(now)
-        return fuse.count if fuse else 0
+        return (fuse.count, fuse.marks) if fuse else (0, [])
 
     def _call(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> tuple[Answer, int, list[int]]:
         assert self._door is not None  # noqa: S101 - a store is opened first
         self._door.open(handle)
-        if not at:
-            return self._door.call(handle, op, args), 0, []
-        with Fuse(at, is_stores, self._place if at == AFTER else None) as fuse:
+        with self._fused(at) as fuse:
             answer = self._door.call(handle, op, args)
-        return answer, fuse.count, fuse.marks
+        return (answer, fuse.count, fuse.marks) if fuse else (answer, 0, [])
 
     def _fused(self, at: int) -> AbstractContextManager[Fuse | None]:
         """A fuse, if the process is to be killed in what is done with it."""
-        return Fuse(at, is_stores) if at else nullcontext()
+        return Fuse(at, is_stores, self._place if at == AFTER else None) if at else nullcontext()
 
     def _clock(self, now: int) -> None:
         assert self._door is not None  # noqa: S101 - a store is opened first
@@ -312,8 +311,8 @@ class Served:
         self._door = PythonDoor(self._at_place(self._target, Path(place)), self._target)
         self._door.clock(now)
 
-    def _reopen(self, at: int) -> int:
+    def _reopen(self, at: int) -> tuple[int, list[int]]:
         assert self._door is not None  # noqa: S101 - a store is opened first
         with self._fused(at) as fuse:
             self._door.reopen()
-        return fuse.count if fuse else 0
+        return (fuse.count, fuse.marks) if fuse else (0, [])

@@ -70,6 +70,7 @@ class WireDoor:
         self.points = 0
         self.marks: list[int] = []
         self.opening = 0
+        self.opening_marks: list[int] = []
         self._down = False
         self._dying = False
         self.faults: Mapping[int, Callable[[], None]] = {}
