@@ -82,6 +82,11 @@ def _race(told: Json, rules: list[str]) -> Json:
             "description": "The commands of each client, in the model's numbers; these run again. A handle each.",
         },
         "schedule": {"oneOf": [{"type": "null"}, _object("Who went on when; null: free threads.", list(turns), turns)]},
+        "kill": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "The adapter is killed about so many microseconds after the first calls were sent, and started again.",
+        },
         "stopped": {"type": "array", "items": {"type": "string"}, "description": "For people: where the changes were."},
         "calls": {"type": "array", "items": _object("For people: a call.", list(call), call), "description": "Those that show it."},
     }

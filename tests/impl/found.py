@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from attrs import evolve
+
 from leasehold.oracle.answers import AFTER
 from leasehold.oracle.concurrent import RaceFinding, Threads
 from leasehold.oracle.findings import Finding, investigate
@@ -13,7 +15,7 @@ from leasehold.oracle.probe import LOAD, lane
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.races import Race, races, spent
 from leasehold.oracle.rerun import rerun
-from leasehold.oracle.run import START, Execution, Run, Step, execute
+from leasehold.oracle.run import START, Execution, Reopen, Run, Step, execute
 from leasehold_model.attachment import LoadMeta, SaveMeta
 from leasehold_model.ids import Body
 from leasehold_model.machine import RECOMMENDED, Command
@@ -36,7 +38,7 @@ def raced(name: str, store: Any = Unlocked) -> RaceFinding:
     return again.found
 
 
-def run(*commands: Command, kill: int) -> Run:
+def run(*commands: Command | Reopen, kill: int) -> Run:
     """The commands, with a kill in the last but one."""
     return tuple(Step(START, 0, one, kill=kill if index == len(commands) - 2 else 0) for index, one in enumerate(commands))
 
@@ -49,6 +51,20 @@ def half_done() -> Finding:
         assert execute(door, RECOMMENDED, run(lane(), spent(31), LOAD, kill=AFTER)) is None
         failed = (execute(door, RECOMMENDED, run(lane(), spent(31), LOAD, kill=at)) for at in range(lines(door), 0, -1))
         return investigate(door, RECOMMENDED, next(one for one in failed if one is not None), 2.0)
+    finally:
+        door.shut()
+
+
+@cache
+def emptied() -> Finding:
+    """A store that was killed while it was opened."""
+    door = KillDoor("python:tests.liars.crashing:compacts_in_place", KILLABLE, 5.0)
+    try:
+        saved, reopened, loaded = run(SaveMeta(Body(3)), Reopen(), LoadMeta(), kill=AFTER)
+        assert execute(door, RECOMMENDED, (saved, reopened, loaded)) is None
+        failed = execute(door, RECOMMENDED, (saved, evolve(reopened, kill=door.opening_marks[0]), loaded))
+        assert failed is not None
+        return investigate(door, RECOMMENDED, failed, 2.0)
     finally:
         door.shut()
 

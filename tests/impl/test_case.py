@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -36,11 +37,12 @@ from leasehold.store import Capabilities
 from leasehold.stores.memory import MemoryStore
 from leasehold.targets import open_target
 from leasehold.testing import replay_case as replay_by_hand
+from leasehold.wire.client import WireDoor
 from leasehold_model.ids import Millis, Name, OwnerId, SessionId
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import RECOMMENDED, Command
 from leasehold_model.policy import POINTS, SEED, choose
-from tests.impl.found import NAMES, forgotten, half_done, named, raced
+from tests.impl.found import NAMES, emptied, forgotten, half_done, named, raced
 from tests.impl.wrong import HERE, KILLABLE, LiesAboutItsTier, RefusesAndExtends, Resets, TwoOwners, Unlocked
 from tools.case_schema import case_schema
 
@@ -282,10 +284,17 @@ def a_kill(finding: Finding, factory: str) -> Case:
     return case_of(finding, HERE + factory, KILLABLE, RECOMMENDED)
 
 
-@pytest.mark.parametrize(("found_", "factory"), [(half_done, "usage_later"), (forgotten, "meta_in_memory")])
-def test_a_kill_is_saved_and_done_again(found_: Callable[[], Finding], factory: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("found_", "target"),
+    [
+        (half_done, HERE + "usage_later"),
+        (forgotten, HERE + "meta_in_memory"),
+        (emptied, "python:tests.liars.crashing:compacts_in_place"),
+    ],
+)
+def test_a_kill_is_saved_and_done_again(found_: Callable[[], Finding], target: str, tmp_path: Path) -> None:
     finding = found_()
-    case = a_kill(finding, factory)
+    case = case_of(finding, target, KILLABLE, RECOMMENDED)
     path = save(case, tmp_path)
     again = load(path)
     assert again == case
@@ -295,14 +304,41 @@ def test_a_kill_is_saved_and_done_again(found_: Callable[[], Finding], factory: 
     assert any("the store's process was killed" in str(one.get("fault")) for one in again.shown)
     text = as_pytest(again, path)
     compile(text, "pasted", "exec")
-    assert f'replay_case("{path}", "{HERE}{factory}")' in text
+    assert f'replay_case("{path}", "{target}")' in text
     with pytest.raises(AssertionError, match="LAW-10"):
-        replay_by_hand(path, HERE + factory)
+        replay_by_hand(path, target)
 
 
 def test_a_store_that_survives_the_kill_conforms() -> None:
     with open_target("sqlite") as opened:
         assert replay(a_kill(forgotten(), "meta_in_memory"), opened, RECOMMENDED).verdict == "conforms"
+
+
+def test_a_kill_by_the_clock_is_tried_often_and_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved, read = forgotten().failure.steps
+    case = attrs.evolve(a_kill(forgotten(), "meta_in_memory"), steps=(attrs.evolve(saved, kill=200), read))
+    monkeypatch.setattr("leasehold.case.KILLS", 3)
+    served = WireDoor([sys.executable, "-m", "leasehold", "serve", "sqlite"], "sqlite")
+    with served.alarm():
+        again = replay(case, served, RECOMMENDED)
+        assert again.verdict == "inconclusive"
+        assert again.because == "it is a matter of time, and was not seen in 4 tries"
+        monkeypatch.setattr("leasehold.case.FEWEST", 4)
+        again = replay(case, served, RECOMMENDED)
+        assert again.verdict == "conforms"
+        assert again.change.endswith("conforms here in 4 tries")
+
+
+def test_a_race_with_a_kill_is_saved(tmp_path: Path) -> None:
+    case = a_race(NAMES[0])
+    assert case.race is not None
+    case = attrs.evolve(case, race=attrs.evolve(case.race, turns=None, stopped=(), kill=700))
+    path = save(case, tmp_path)
+    assert load(path) == case
+    assert SCHEMA.is_valid(json.loads(path.read_text()))
+    again = replay(case, door(MemoryStore), RECOMMENDED)
+    assert again.verdict == "inconclusive"
+    assert "killed nothing" in again.because
 
 
 def test_a_kill_that_cannot_be_done_says_nothing() -> None:

@@ -230,7 +230,6 @@ class Opened:
     pending: list[bytes] = field(factory=list)
     lock: Any = field(factory=threading.RLock)
     handles: int = 0
-    calls: int = 0
 
 
 class Logged(MemoryStore):
@@ -540,27 +539,6 @@ class CompactsInPlace(Logged):
                 file.write(entry)
 
 
-class LastOneWrites(Logged):
-    """A group commit: what several calls changed is written by the one that ends last. The others do not wait for it."""
-
-    def _do(self, op: str, args: tuple[Any, ...]) -> Any:
-        known = self._known
-        with known.lock:
-            known.calls += 1
-        with known.lock:
-            try:
-                value = getattr(MemoryStore, op)(self, *args)
-                if self._kept(op):
-                    known.pending.append(pickle.dumps((self._clock.now_ms(), op, args)))
-            finally:
-                known.calls -= 1
-        if not known.calls:
-            with known.lock:
-                self._write(known, b"".join(known.pending))
-                known.pending.clear()
-        return value
-
-
 class LogsFirst(Logged):
     """Calls are written before they are done: one that is refused is done again at the next start, and may be granted then."""
 
@@ -683,7 +661,6 @@ STORES = _names(
         ("stays-locked", logged(StaysLocked)),
         ("appends-after-torn-tail", logged(AppendsAfterTornTail)),
         ("compacts-in-place", logged(CompactsInPlace)),
-        ("last-one-writes", logged(LastOneWrites)),
         ("own-log", logged(Logged)),
         ("in-parts-in-one", in_parts(PARTS)),
         ("slow-to-open", logged(SlowToOpen)),

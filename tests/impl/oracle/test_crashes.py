@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from leasehold.oracle.kill import KillDoor
 from leasehold.oracle.outages import Outages
 from leasehold.oracle.provoke import Tally
 from leasehold.oracle.run import START
-from leasehold.records import Commit, CommitResult, Lease
+from leasehold.records import Commit, CommitResult, Lease, SessionMeta
+from leasehold.report.race import seen_again
 from leasehold.store import Capabilities, Clock
 from leasehold.stores.sqlite import SqliteStore
 from leasehold.targets import at_place, open_target, why_not_killed
+from leasehold.wire.client import WireDoor
 from leasehold_model.machine import RECOMMENDED
 
 CAPABILITIES = Capabilities(tier="durable", handles=8, reopen=True, concurrent=True, kill=True)
@@ -128,6 +131,91 @@ def test_what_a_kill_shows(name: str, rule: str | None) -> None:
         assert any(one.kill for one in finding.failure.steps)
     else:
         assert tally.kills >= 60
+
+
+@pytest.mark.requirement("LAW-10")
+def test_a_store_is_killed_while_it_is_opened(door: KillDoor) -> None:
+    meta = SessionMeta(session_id="alpha", session_name="one", created_at="now", model="model", cwd=None, relation={"kind": "root"})
+    door.fresh("alpha")
+    door.clock(START)
+    assert isinstance(door.call(0, "save_session_meta", (meta,)), Ok)
+    before = door.call(0, "load_session_meta", ())
+    door.crash_reopen(AFTER)
+    assert door.opening > 10
+    for at in (1, door.opening // 2, door.opening, door.opening + 100):
+        door.crash_reopen(at)
+        assert door.call(0, "load_session_meta", ()) == before
+        assert isinstance(door.crash(0, CLAIM, ("alpha", "ann", 60_000), 5), Unknown)
+        door.crash_reopen(at)
+        assert door.call(0, "load_session_meta", ()) == before
+
+
+GROUPED = """
+import json, os, pathlib, sys, threading, time
+capabilities = {"tier": "durable", "manifest": "persistent", "clock": "virtual", "handles": 3, "reopen": True, "kill": True,
+                "concurrent": True, "ops": ["save_session_meta", "load_session_meta"]}
+hello = {"protocol": 1, "name": "grouped", "version": "1", "language": "python", "capabilities": capabilities}
+place, waits = pathlib.Path(os.environ["LEASEHOLD_DATA"], "meta"), sys.argv[1] == "waits"
+meta = json.loads(place.read_text()) if place.exists() else None
+lock, busy = threading.Lock(), 0
+
+def reply(request, value):
+    print(json.dumps({"seq": request["seq"], "ok": value}) + "\\n", end="", flush=True)
+
+def write():
+    place.with_name("new").write_text(json.dumps(meta))
+    place.with_name("new").replace(place)
+
+def call(request):
+    global busy, meta
+    with lock:
+        time.sleep(0.01)
+        if request["op"] == "save_session_meta":
+            meta = request["args"]["meta"]
+        if waits:
+            write()
+        busy -= 1
+        value = meta if request["op"] == "load_session_meta" else None
+    if not busy:
+        write()
+    reply(request, value)
+
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["cmd"] == "call":
+        busy += 1
+        threading.Thread(target=call, args=(request,), daemon=True).start()
+    else:
+        if request["cmd"] == "create":
+            meta = None
+            place.unlink(missing_ok=True)
+        reply(request, hello if request["cmd"] == "hello" else {})
+"""
+"""An adapter with one store, which keeps a session's metadata in a file. Of several calls under way the last one writes it; where
+they wait, each does.
+"""
+
+
+@pytest.mark.requirement("LAW-10")
+@pytest.mark.parametrize(("how", "rule"), [("waits", None), ("does not wait", "LAW-10")])
+def test_an_adapter_is_killed_with_several_calls_under_way(how: str, rule: str | None) -> None:
+    door, tally, found = WireDoor([sys.executable, "-c", GROUPED, how], how), Tally(), None
+    with door.alarm():
+        crashes = Crashes(door, RECOMMENDED, 1, Coverage(), tally)
+        assert crashes.threads is not None
+        while tally.kills < (300 if rule else 20) and found is None:
+            crashes.threads.trip = 0.01
+            found = crashes._under_way()
+    assert tally.histories > 0
+    if rule is None:
+        assert found is None
+        assert tally.undecided == 0
+        return
+    assert isinstance(found, RaceFinding)
+    assert found.requirement == rule
+    assert found.kill > 0
+    assert found.again > 0
+    assert seen_again(found).startswith(f"The adapter was killed {found.kill} microseconds after the first calls were sent")
 
 
 def test_which_stores_are_killed() -> None:

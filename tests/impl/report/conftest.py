@@ -17,7 +17,7 @@ from leasehold.records import Batch, BatchDraft, VacuumReport
 from leasehold.report.json import Violation
 from leasehold.report.text import Asked
 from leasehold.stores.memory import MemoryStore
-from tests.impl.found import forgotten, half_done
+from tests.impl.found import emptied, forgotten, half_done
 from tests.impl.wrong import LiesAboutItsTier, TwoOwners, Unlocked
 from tests.liars.liars import LIARS
 
@@ -57,7 +57,7 @@ Check: TypeAlias = Callable[[str], Checked]
 
 STORES: dict[str, Any] = {one.__name__: one for one in (TwoOwners, LiesAboutItsTier, NastyIds, NastyWords, Unlocked)}
 
-KILLED: dict[str, Callable[[], Finding]] = {"half_done": half_done, "forgotten": forgotten}
+KILLED: dict[str, Callable[[], Finding]] = {"half_done": half_done, "forgotten": forgotten, "emptied": emptied}
 """Findings of runs in which the store's process is killed; the rest of their reports is another store's."""
 NAMES = (
     "TwoOwners",  # leases

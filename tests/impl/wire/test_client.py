@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.oracle.answers import AFTER, Err, Ok, Skip, Unknown
+from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, Err, Ok, Skip, Unknown
 from leasehold.oracle.check import Options, check
 from leasehold.wire.client import WireDoor
 
@@ -47,6 +47,57 @@ def test_an_adapter_that_is_killed_finds_its_store_again() -> None:
             seen.add(type(killed))
         assert seen == {Ok, Unknown}
         assert door.points > 0
+
+
+FRAGILE = """
+import json, os, pathlib, sys
+HELLO = json.loads(sys.argv[1])
+opened = pathlib.Path(os.environ["LEASEHOLD_DATA"], "opened")
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["cmd"] == sys.argv[2] and opened.exists():
+        sys.exit("the journal is damaged")
+    if request["cmd"] == "open":
+        opened.touch()
+    value = HELLO if request["cmd"] == "hello" else {} if request["cmd"] != "call" else None
+    print(json.dumps({"seq": request["seq"], "ok": value}), flush=True)
+"""
+"""An adapter that ends when it is asked to say hello, or to open, on data that another one left."""
+
+
+@pytest.mark.requirement("LAW-10")
+@pytest.mark.parametrize("cmd", ["hello", "open"])
+def test_an_adapter_that_cannot_be_started_again_is_the_stores_fault(cmd: str) -> None:
+    hello = {**HELLO, "capabilities": {**CAPABILITIES, "tier": "durable", "reopen": True, "kill": True}}
+    door = WireDoor([sys.executable, "-c", FRAGILE, json.dumps(hello), cmd], "fragile")
+    with door.alarm():
+        for _ in range(2):
+            door.fresh("alpha")
+            assert door.call(0, "load_session_meta", ()) == Ok(None)
+            assert door.crash(0, "load_session_meta", (), AFTER) == Ok(None)
+            lost = door.call(0, "load_session_meta", ())
+            assert isinstance(lost, Err)
+            assert lost.message.startswith(CANNOT_BE_OPENED)
+            assert "the journal is damaged" in lost.message
+            door.reopen()
+            assert door.call(0, "load_session_meta", ()) == lost
+            assert door.crash(0, "load_session_meta", (), 10) == lost
+
+
+@pytest.mark.requirement("LAW-10")
+def test_an_adapter_is_killed_while_it_opens_its_store() -> None:
+    claim = "try_claim_session_execution_lease"
+    door = WireDoor([*SERVE, "sqlite"], "sqlite")
+    with door.alarm():
+        door.fresh("alpha")
+        door.clock(1_000)
+        held = door.call(0, claim, ("alpha", "ann", 60_000))
+        door.call(1, claim, ("beta", "ann", 60_000))
+        for at in (AFTER, 1, 300, 100_000):
+            door.crash_reopen(at)
+            door.crash_reopen(at)
+            assert door.call(0, claim, ("alpha", "ann", 60_000)) == held
+            assert door.opening > 0
 
 
 def test_an_adapter_that_does_not_declare_kill_is_not_killed() -> None:
