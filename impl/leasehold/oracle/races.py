@@ -15,13 +15,27 @@ from leasehold.oracle.probe import ANN, FAR, LOAD, LONG, PATH, claim, commit, en
 from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Run, Step
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
-from leasehold_model.claim import AbandonClaim, ClaimByIds, RenewClaim
+from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
 from leasehold_model.commit import CommitState, TurnStamp
 from leasehold_model.graph import CollectGarbage, LoadNode, Tombstone, Vacuum
-from leasehold_model.ids import AttachmentId, BatchId, Body, ClaimId, LeaseToken, Millis, Name, NodeId, OwnerId, TurnHash, TurnId
+from leasehold_model.ids import (
+    AttachmentId,
+    BatchId,
+    Body,
+    ClaimId,
+    LeaseToken,
+    MergeKey,
+    Millis,
+    Name,
+    NodeId,
+    OwnerId,
+    SourceKey,
+    TurnHash,
+    TurnId,
+)
 from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command
-from leasehold_model.queue import CancelBatch, Completion, ListQueued
+from leasehold_model.queue import CancelBatch, Completion, Enqueue, ListQueued
 from leasehold_model.state import Part, Usage
 
 BOB = OwnerId(2)
@@ -64,6 +78,11 @@ def ask(owner: OwnerId, name: int, ttl: int = LONG) -> Command:
 def work(name: int, ttl: int = LONG, batches: int = 2) -> tuple[Command, ...]:
     """Ann holds the lane, and some batches are claimed."""
     return (lane(), *(enqueue(10 + number) for number in range(batches)), claim(name, 10, ttl))
+
+
+def elsewhere(name: int) -> Command:
+    """Work of another session."""
+    return Enqueue(OTHER, SourceKey(0), False, False, MergeKey(2), Millis(0), Body(name), Name(name))
 
 
 def done(name: int, *batches: int) -> Completion:
@@ -129,6 +148,7 @@ def _leases() -> Iterator[Race]:
     yield race("a renewal against a release", (lane(),), ((RenewLease(fence(), LONGER),), (ReleaseLease(fence()), ask(BOB, 201))))
     yield race("a re-entry against a release", (lane(),), ((ask(ANN, 101),), (ReleaseLease(fence()), ask(BOB, 201))))
     yield race("a lease for long, and leases for no time", (), ((ask(ANN, 101),), (ask(BOB, 201, 0), ask(BOB, 202, 0))))
+    yield race("lanes of two sessions", (), ((lane(),), (lane(OTHER, 201),)))
     twice = (ReleaseLease(fence()), ask(BOB, 201), ask(ANN, 202))
     yield race("released twice, and claimed", (lane(),), ((ReleaseLease(fence()),), twice))
 
@@ -137,6 +157,7 @@ def _queue() -> Iterator[Race]:
     yield race("one source key at once", (), ((enqueue(11, source=1),), (enqueue(21, source=1),)))
     yield race("one source key and the lists", (), ((enqueue(11, source=1), ALL), (enqueue(21, source=1), ALL)))
     yield race("batches at once", (), ((enqueue(11), enqueue(12)), (enqueue(21), enqueue(22))))
+    yield race("batches of two sessions", (), ((enqueue(11), ALL), (elsewhere(21), ListQueued(OTHER, False))))
     yield race("lists between batches", (), ((enqueue(11),), (enqueue(21), ALL, enqueue(22), ALL)))
     yield race("a list while batches come", (enqueue(10),), ((enqueue(11), enqueue(12)), (ALL, PENDING)))
     yield race(
@@ -150,6 +171,10 @@ def _queue() -> Iterator[Race]:
 def _claims() -> Iterator[Race]:
     two = (lane(), enqueue(10), enqueue(11))
     yield race("two claim the same work", two, ((claim(101),), (claim(201),)))
+    both = (*two, lane(OTHER, 2), elsewhere(20))
+    other = ClaimReady(OTHER, fence(OTHER, 2), ANN, True, LONG, 10, Name(201))
+    yield race("claims of two sessions", both, ((claim(101),), (other,)))
+    yield race("a claim of nothing while work comes", (lane(),), ((claim(101),), (enqueue(21),)))
     yield race("two claim one batch each", two, ((claim(101, 1),), (claim(201, 1),)))
     by_ids = ClaimByIds(BOUND, fence(), ANN, True, LONG, (BatchId(10),), Name(101))
     yield race("two claim by ids", two, ((by_ids,), (evolve(by_ids, name=Name(201)),)))
@@ -177,6 +202,7 @@ def _commits() -> Iterator[Race]:
     yield race("one turn committed twice", (lane(),), ((same,), (evolve(same, name=Name(41)),)))
     yield race("one turn committed twice, and loaded", (lane(),), ((same,), (evolve(same, name=Name(41)), LOAD)))
     yield race("a turn repeated while a commit lands", (lane(), same), ((spent(41),), (evolve(same, name=Name(51)), LOAD)))
+    yield race("two turns committed", (lane(),), ((same,), (expecting(-1, 41, turn=2),)))
     yield race("one turn committed differently", (lane(),), ((same,), (expecting(-1, 41, turn=1, turn_hash=2),)))
     claimed = work(CLAIMED)
     whole = commit(31, completions=(done(CLAIMED),))
@@ -212,9 +238,12 @@ def _loads() -> Iterator[Race]:
     yield race("a load while the graph is replaced", THREE_NODES, ((replaced,), (LOAD, PATH)))
     hide = Tombstone((NodeId(3), NodeId(2)))
     yield race("a load while nodes are hidden", THREE_NODES, ((hide,), (LOAD, LOAD)))
+    yield race("nodes hidden at once", THREE_NODES, ((hide,), (Tombstone((NodeId(1),)),)))
+    yield race("two loads while nodes are hidden", THREE_NODES, ((hide,), (LOAD,), (LOAD,)))
     yield race("a node while nodes are hidden", THREE_NODES, ((hide,), (LoadNode(NodeId(2)), LoadNode(NodeId(3)))))
     yield race("a commit while nodes are hidden", THREE_NODES, ((Tombstone((NodeId(3),)),), (commit(31, (4, 0), leaf=4), LOAD)))
     yield race("a load during a vacuum", (*THREE_NODES, Tombstone((NodeId(2),))), ((Vacuum(),), (LOAD, LoadNode(NodeId(2)))))
+    yield race("a commit during a vacuum", (*THREE_NODES, hide), ((Vacuum(),), (commit(31, (4, 1), leaf=4), LOAD)))
     yield race("two vacuums", (*THREE_NODES, hide), ((Vacuum(),), (Vacuum(),)))
     body = commit(31, tool_state=Part(Body(77), Body(0)))
     yield race("a collection while a body comes", (lane(), spent(30)), ((body,), (CollectGarbage(), LOAD)))
