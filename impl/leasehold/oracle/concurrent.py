@@ -25,22 +25,24 @@ from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, NoReply, O
 from leasehold.oracle.binding import Unbound, operation
 from leasehold.oracle.explain import Asked, Asking, Judged, Possible, Silence, StoreSpecification, explain, is_loose
 from leasehold.oracle.moment import Mismatch
-from leasehold.oracle.probe import ANN, LOAD
+from leasehold.oracle.probe import ANN, LOAD, LONG, enqueue
 from leasehold.oracle.races import ALL, BOB, PENDING, ROWS, Race, ask
-from leasehold.oracle.run import CONTENTION, SLACK, START, Execution, Failure, Indefinite, Run, failure
+from leasehold.oracle.run import BOUND, CONTENTION, OTHER, SLACK, START, Execution, Failure, Indefinite, Run, failure
 from leasehold.oracle.run import Silence as Unasked
 from leasehold.oracle.schedule import Schedule, is_stores
 from leasehold.oracle.view import View
 from leasehold.oracle.worlds import READS
 from leasehold.wire.client import WireDoor, wait
 from leasehold_model.attachment import LoadMeta
+from leasehold_model.claim import ClaimReady
 from leasehold_model.commit import CommitState
-from leasehold_model.graph import LoadSession, Tombstone
+from leasehold_model.graph import LoadSession, Tombstone, Vacuum
 from leasehold_model.history import Call
-from leasehold_model.ids import OwnerId
+from leasehold_model.ids import FencingToken, LeaseToken, Name, OwnerId
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command, Contract
-from leasehold_model.state import lane_of
+from leasehold_model.queue import Enqueue, ListQueued
+from leasehold_model.state import Fence, lane_of
 
 OPENING = ("list_queued_work", ("alpha",))
 """What each handle is asked once before a race, so that it is open; a store that does not offer it opens handles in the race."""
@@ -52,6 +54,12 @@ BOUND_TO_A_THREAD = (
 
 LAST = 0.5
 """Seconds that each client gets to end by itself when there are no turns any more."""
+
+CLOSED_FOR_GOOD = "after the clients were done the store could not be opened again"
+"""How the message of an answer begins, where there is no store any more that could answer."""
+
+AFTERWARDS = 9_000
+"""Names from here on are those of what is done when the clients are done."""
 
 STRANGER = OwnerId(4)
 """An owner that no client is."""
@@ -103,13 +111,14 @@ class RaceFinding:
 class History:
     """What several clients asked a store and what it answered. ``specification``: the store as it was before.
 
-    ``steps`` and ``answers``: what was done before.
+    ``steps`` and ``answers``: what was done before. ``reopened``: when the store was closed and opened again; 0: it was not.
     """
 
     calls: tuple[Asking, ...]
     specification: StoreSpecification
     steps: Run = ()
     answers: tuple[Answer | None, ...] = ()
+    reopened: int = 0
 
 
 class Hung(Exception):
@@ -166,8 +175,17 @@ class Threads:
             elif opened is not None:
                 opened(number)
         self._race(clients, schedule, kill)
-        last = _Client(self, len(clients), _read_back(self.door.capabilities.ops), view, handle=0)
+        ops = self.door.capabilities.ops
+        last = _Client(self, len(clients), [*reads(ops), *repeated(race, ops)], view, handle=0)
         last.go()
+        reopened = 0
+        if self.door.capabilities.reopen and not kill and all(client.broken is None for client in (*clients, last)):
+            reopened = next(_TICK)
+            try:
+                self.door.reopen()
+                last.send(reopening(ops))
+            except BrokenTarget as broken:  # it can be, where clients were not there at once
+                last.cannot(f"{CLOSED_FOR_GOOD}: {broken}")
         for client in (*clients, last):
             if isinstance(client.broken, NoReply):
                 self.door.restart()
@@ -176,7 +194,7 @@ class Threads:
                 raise client.broken
         calls = tuple(call for one in (*clients, last) for call in one.calls)
         specification = StoreSpecification(self.contract, start.state, start.binding, view.binding, self.real or is_loose(calls))
-        return History(calls, specification, tuple(execution.steps), tuple(execution.answers))
+        return History(calls, specification, tuple(execution.steps), tuple(execution.answers), reopened)
 
     def _race(self, clients: Sequence[_Client], schedule: Schedule | None, kill: int) -> None:
         patience = max(PATIENCE, 2 * self.door.deadline)
@@ -291,6 +309,16 @@ class _Client:
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
             self.broken = error
 
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send these."""
+        self._commands = commands
+        self.go()
+
+    def cannot(self, why: str) -> None:
+        """There is no store that could answer."""
+        asked = Asked(operation(LOAD), LOAD, self._of.now, self._of.now)
+        self.calls.append(Call(self.number, next(_TICK), next(_TICK), asked, Err("backend", why)))
+
     def first(self) -> tuple[int, str, tuple[Any, ...]] | None:
         """The first call, to be sent together with those of the others; None if it cannot be."""
         ready = self._view.resolved(self._commands[0]) if self._commands else None
@@ -351,10 +379,31 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _read_back(ops: frozenset[str]) -> list[Command]:
+def reads(ops: frozenset[str]) -> list[Command]:
     """Everything that can be read; and then the lane is asked for, since no read shows who holds it, and by which token."""
-    lanes = (ask(ANN, 9_001), ask(BOB, 9_002), ask(STRANGER, 9_003))
-    return [one for one in (LOAD, ALL, PENDING, ROWS, LoadMeta(), *lanes) if operation(one) in ops]
+    others = (ListQueued(OTHER, False), ListQueued(OTHER, True))
+    lanes = [ask(owner, AFTERWARDS + owner) for owner in (ANN, BOB, STRANGER)]
+    return [one for one in (LOAD, ALL, PENDING, ROWS, LoadMeta(), *others, *lanes) if operation(one) in ops]
+
+
+def repeated(race: Race, ops: frozenset[str]) -> list[Command]:
+    """What no read shows: which turns and keys are known, so each is sent again; what can be claimed; how much is hidden."""
+    again: dict[object, Command] = {}
+    for number, one in enumerate(race.commands, start=AFTERWARDS + 100):
+        if isinstance(one, CommitState) and one.stamp.turn:
+            again[one.stamp.turn, one.stamp.turn_hash] = evolve(one, name=Name(number))
+        elif isinstance(one, Enqueue) and one.source:
+            again[one.session, one.source] = evolve(one, name=Name(number))
+    taken = [
+        ClaimReady(BOUND, Fence(BOUND, owner, LeaseToken(AFTERWARDS + owner), FencingToken(1)), owner, True, LONG, 10, Name(name))
+        for name, owner in enumerate((ANN, BOB, STRANGER), start=AFTERWARDS + 50)
+    ]
+    return [one for one in (*again.values(), *taken, Vacuum()) if operation(one) in ops]
+
+
+def reopening(ops: frozenset[str]) -> list[Command]:
+    """What is done once the store was opened again: everything is read, and then it is asked what comes next."""
+    return [*reads(ops), *(one for one in (enqueue(AFTERWARDS + 80), ALL) if operation(one) in ops)]
 
 
 def judged(history: History) -> tuple[Judged | None, str]:
@@ -383,6 +432,8 @@ def finding(history: History, result: Judged, race: Race | None, schedule: Sched
     requirement, also = _rule(refused, history.calls, specification)
     if kill:
         requirement, also = _of_a_kill(requirement, also, history.calls)
+    elif history.reopened and refused and all(one.call.start > history.reopened for one in refused):
+        requirement, also = "LAW-10", tuple(one for one in (requirement, *also) if one != "LAW-10")
     return RaceFinding(
         requirement,
         _message(calls, refused, race),

@@ -247,6 +247,11 @@ class ProcessesDoor(KillDoor):
         answer: Answer = self._tell(handle, "call", 0, op, args, 0)[0]
         return answer
 
+    def reopen(self) -> None:
+        """Close and open again what every process has."""
+        for number in self._children:
+            self._tell(number, "reopen", 0)
+
     def shut(self) -> None:
         """End every process, and remove the data."""
         for child in self._children.values():

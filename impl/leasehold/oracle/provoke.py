@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from attrs import define, evolve
 
 from leasehold.oracle.binding import Unbound
-from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged
+from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged, reads, reopening, repeated
 from leasehold.oracle.drive import advance, seeded
 from leasehold.oracle.points import LinePoints, Lines
 from leasehold.oracle.races import Race, races
@@ -19,6 +19,7 @@ from leasehold.oracle.schedule import Schedule
 from leasehold.oracle.view import View
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold_model.lease import TryClaimLease
+from leasehold_model.machine import Command
 
 AT_ONCE = 4
 """Schedules of one race that are tried before the next race is looked at."""
@@ -220,13 +221,21 @@ def one_by_one(threads: Threads, race: Race, seed: int) -> Failure | None:
                 if found is not None:
                     return found
             walker = Walker(seeded(seed), threads.contract, threads.door.capabilities)
-            for read in walker.read_back(execution.state):
-                found = do(execution, Step(execution.now, 0, read))
+            for action in _afterwards(threads, race, walker.read_back(execution.state)):
+                found = do(execution, Step(execution.now, 0, action))
                 if found is not None:
                     return found
         except Indefinite:
             continue
     return None
+
+
+def _afterwards(threads: Threads, race: Race, everything: list[Command]) -> Iterator[Command | Reopen]:
+    """What is done after a race, too."""
+    capabilities = threads.door.capabilities
+    yield from (*everything, *reads(capabilities.ops), *repeated(race, capabilities.ops))
+    if capabilities.reopen:
+        yield from (Reopen(), *reopening(capabilities.ops))
 
 
 def seen_again(threads: Threads, found: RaceFinding) -> RaceFinding:

@@ -64,7 +64,10 @@ class Told:
 
 @frozen(kw_only=True)
 class RaceStory:
-    """A race as it is told. ``clients``: the names of those that call. ``moments``: how many starts and returns there are."""
+    """A race as it is told. ``clients``: the names of those that call. ``moments``: how many starts and returns there are.
+
+    ``reopened``: the letter of the first call after the store was closed and opened again; empty: there is none.
+    """
 
     name: str
     clients: tuple[str, ...]
@@ -72,6 +75,7 @@ class RaceStory:
     words: Words
     calls: tuple[Told, ...]
     moments: int
+    reopened: str = ""
 
     @property
     def order(self) -> tuple[Told, ...]:
@@ -147,6 +151,7 @@ def tell_race(finding: RaceFinding, *, whole: bool = False) -> RaceStory | None:
         words=words,
         calls=tuple(told),
         moments=len(moments),
+        reopened=next((one.letter for one, call in zip(told, finding.calls, strict=True) if 0 < history.reopened < call.start), ""),
     )
 
 
@@ -164,7 +169,8 @@ def lead(story: RaceStory) -> str:
     clients = len({one.client for one in story.calls if story.clients[one.client] != AFTERWARDS})
     calls = f"{len(story.calls)} call{'' if len(story.calls) == 1 else 's'} of {clients} client{'' if clients == 1 else 's'}"
     named = f" ({story.name})" if story.name not in {"", "drawn"} else ""
-    return f"No order of these {calls} at once{named}, each between its start and its return, explains all the answers."
+    again = f" Before {story.reopened} the store was closed and opened again." if story.reopened else ""
+    return f"No order of these {calls} at once{named}, each between its start and its return, explains all the answers.{again}"
 
 
 def race_message(finding: RaceFinding) -> str:
