@@ -405,6 +405,8 @@ class _Check:
         cut = [NotChecked("the rest of the run", self.cut_short)] if self.cut_short else []
         if self.no_power:
             cut.append(NotChecked("power loss", self.no_power))
+        elif self.door.capabilities.tier == "durable" and getattr(self.door, "at_place", None) is None:
+            cut.append(NotChecked("power loss", "whether the store syncs what it writes can only be seen of our SQLite store"))
         if self.door.capabilities.tier == "durable" and self.door.not_killed:
             cut.append(NotChecked("kill -9", self.door.not_killed))
         elif self.door.capabilities.kill and not self.tally.kills and not self._news():
