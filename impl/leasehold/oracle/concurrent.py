@@ -26,6 +26,7 @@ from leasehold.oracle.binding import Unbound, operation
 from leasehold.oracle.explain import Asked, Asking, Judged, Possible, Silence, StoreSpecification, explain, is_loose
 from leasehold.oracle.moment import Mismatch
 from leasehold.oracle.probe import ANN, LOAD, LONG, enqueue
+from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.races import ALL, BOB, PENDING, ROWS, Race, ask
 from leasehold.oracle.run import BOUND, CONTENTION, OTHER, SLACK, START, Execution, Failure, Indefinite, Run, failure
 from leasehold.oracle.run import Silence as Unasked
@@ -177,6 +178,9 @@ class Threads:
         self._race(clients, schedule, kill)
         ops = self.door.capabilities.ops
         last = _Client(self, len(clients), [*reads(ops), *repeated(race, ops)], view, handle=0)
+        for number in range(1, len(clients)):
+            if last.broken is None and isinstance(self.door, PythonDoor):
+                self.door.close_handle(number)
         last.go()
         reopened = 0
         if self.door.capabilities.reopen and not kill and all(client.broken is None for client in (*clients, last)):

@@ -128,6 +128,13 @@ class PythonDoor:
         """Open a handle, if it is not yet."""
         self._handle(handle)
 
+    def close_handle(self, handle: int) -> None:
+        """Close one handle; the others stay open."""
+        closed = self._handles.pop(handle, None)
+        self._methods = {key: method for key, method in self._methods.items() if key[0] != handle}
+        if closed is not None:
+            self._end(closed, "close")
+
     def _handle(self, number: int) -> Any:
         if number not in self._handles:
             self._handles[number] = self._open()

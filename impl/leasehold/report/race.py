@@ -169,7 +169,8 @@ def lead(story: RaceStory) -> str:
     clients = len({one.client for one in story.calls if story.clients[one.client] != AFTERWARDS})
     calls = f"{len(story.calls)} call{'' if len(story.calls) == 1 else 's'} of {clients} client{'' if clients == 1 else 's'}"
     named = f" ({story.name})" if story.name not in {"", "drawn"} else ""
-    again = f" Before {story.reopened} the store was closed and opened again." if story.reopened else ""
+    again = f" The clients' handles were closed, that of client 1 is used afterwards." if AFTERWARDS in story.clients else ""
+    again += f" Before {story.reopened} the store was closed and opened again." if story.reopened else ""
     return f"No order of these {calls} at once{named}, each between its start and its return, explains all the answers.{again}"
 
 
