@@ -170,7 +170,7 @@ class Threads:
         view = View(execution.binding)
         clients = [_Client(self, number, commands, view) for number, commands in enumerate(race.clients)]
         opened = getattr(self.door, "open", None)
-        for number in range(len(clients)):
+        for number in range(1 if race.opens else len(clients)):
             if OPENING[0] in self.door.capabilities.ops:
                 self.door.call(number, *OPENING)
             elif opened is not None:

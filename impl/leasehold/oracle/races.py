@@ -44,6 +44,10 @@ CLAIMED = 60
 """The name of the claim that was granted before the clients start."""
 
 
+OPENS = "a handle is opened "
+"""How the name of a race begins in which the clients but the first open their handles."""
+
+
 @frozen
 class Race:
     """``before``: one after the other. ``clients``: at once, each its own list."""
@@ -51,6 +55,11 @@ class Race:
     name: str
     before: Run
     clients: tuple[tuple[Command, ...], ...]
+
+    @property
+    def opens(self) -> bool:
+        """The clients but the first open their handles in the race."""
+        return self.name.startswith(OPENS)
 
     @property
     def commands(self) -> Iterator[Command]:
@@ -234,6 +243,8 @@ def _loads() -> Iterator[Race]:
     yield race("a load while commits land", (lane(), spent(30)), ((spent(31), spent(32)), (LOAD, LOAD)))
     yield race("a first commit against a load", (lane(),), ((spent(31),), (LOAD,)))
     yield race("a path while commits land", (lane(), spent(30)), ((spent(31), spent(32)), (PATH, PATH)))
+    yield race(f"{OPENS}while commits land", (lane(), spent(30)), ((spent(31), spent(32)), (LOAD, ALL)))
+    yield race(f"{OPENS}while work comes", (enqueue(10),), ((enqueue(11), enqueue(12)), (enqueue(21), ALL)))
     replaced = evolve(commit(31, (7, 0), (8, 7), leaf=8), delta=evolve(commit(31, (7, 0), (8, 7), leaf=8).delta, kind=2))
     yield race("a load while the graph is replaced", THREE_NODES, ((replaced,), (LOAD, PATH)))
     hide = Tombstone((NodeId(3), NodeId(2)))
