@@ -113,6 +113,7 @@ class History:
     """What several clients asked a store and what it answered. ``specification``: the store as it was before.
 
     ``steps`` and ``answers``: what was done before. ``reopened``: when the store was closed and opened again; 0: it was not.
+    ``closed``: all handles but the first were closed when the clients were done.
     """
 
     calls: tuple[Asking, ...]
@@ -120,6 +121,7 @@ class History:
     steps: Run = ()
     answers: tuple[Answer | None, ...] = ()
     reopened: int = 0
+    closed: bool = False
 
 
 class Hung(Exception):
@@ -198,7 +200,7 @@ class Threads:
                 raise client.broken
         calls = tuple(call for one in (*clients, last) for call in one.calls)
         specification = StoreSpecification(self.contract, start.state, start.binding, view.binding, self.real or is_loose(calls))
-        return History(calls, specification, tuple(execution.steps), tuple(execution.answers), reopened)
+        return History(calls, specification, tuple(execution.steps), tuple(execution.answers), reopened, isinstance(self.door, PythonDoor))
 
     def _race(self, clients: Sequence[_Client], schedule: Schedule | None, kill: int) -> None:
         patience = max(PATIENCE, 2 * self.door.deadline)

@@ -66,7 +66,8 @@ class Told:
 class RaceStory:
     """A race as it is told. ``clients``: the names of those that call. ``moments``: how many starts and returns there are.
 
-    ``reopened``: the letter of the first call after the store was closed and opened again; empty: there is none.
+    ``reopened``: the letter of the first call after the store was closed and opened again; empty: there is none. ``closed``: the other handles were closed before
+    what came afterwards.
     """
 
     name: str
@@ -76,6 +77,7 @@ class RaceStory:
     calls: tuple[Told, ...]
     moments: int
     reopened: str = ""
+    closed: bool = False
 
     @property
     def order(self) -> tuple[Told, ...]:
@@ -152,6 +154,7 @@ def tell_race(finding: RaceFinding, *, whole: bool = False) -> RaceStory | None:
         calls=tuple(told),
         moments=len(moments),
         reopened=next((one.letter for one, call in zip(told, finding.calls, strict=True) if 0 < history.reopened < call.start), ""),
+        closed=history.closed and max(used) >= clients,
     )
 
 
@@ -169,7 +172,7 @@ def lead(story: RaceStory) -> str:
     clients = len({one.client for one in story.calls if story.clients[one.client] != AFTERWARDS})
     calls = f"{len(story.calls)} call{'' if len(story.calls) == 1 else 's'} of {clients} client{'' if clients == 1 else 's'}"
     named = f" ({story.name})" if story.name not in {"", "drawn"} else ""
-    again = f" The clients' handles were closed, that of client 1 is used afterwards." if AFTERWARDS in story.clients else ""
+    again = " All handles but that of client 1 were closed before what came afterwards." if story.closed else ""
     again += f" Before {story.reopened} the store was closed and opened again." if story.reopened else ""
     return f"No order of these {calls} at once{named}, each between its start and its return, explains all the answers.{again}"
 
