@@ -272,7 +272,8 @@ def _explained(finding: RaceFinding, specification: StoreSpecification) -> list[
 def _path(calls: Sequence[Asking], states: list[Possible], specification: StoreSpecification) -> list[Possible]:
     if not calls:
         return states
-    for after in specification.next(states[-1], calls[0]):
+    unchanged = [] if calls[0].definite else states[-1:]  # it has no answer yet, and whatever that will be, it changes nothing
+    for after in (*specification.next(states[-1], calls[0]), *unchanged):
         found = _path(calls[1:], [*states, after], specification)
         if found:
             return found
