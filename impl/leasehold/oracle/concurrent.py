@@ -200,7 +200,9 @@ class Threads:
                 raise client.broken
         calls = tuple(call for one in (*clients, last) for call in one.calls)
         specification = StoreSpecification(self.contract, start.state, start.binding, view.binding, self.real or is_loose(calls))
-        return History(calls, specification, tuple(execution.steps), tuple(execution.answers), reopened, isinstance(self.door, PythonDoor))
+        return History(
+            calls, specification, tuple(execution.steps), tuple(execution.answers), reopened, isinstance(self.door, PythonDoor)
+        )
 
     def _race(self, clients: Sequence[_Client], schedule: Schedule | None, kill: int) -> None:
         patience = max(PATIENCE, 2 * self.door.deadline)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 
 from attrs import define, evolve
@@ -20,6 +20,7 @@ from leasehold.oracle.binding import operation
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.drive import advance, end, seeded
+from leasehold.oracle.kill import KillDoor
 from leasehold.oracle.points import Points
 from leasehold.oracle.probe import LONG, enqueue
 from leasehold.oracle.provoke import RERUNS, Tally, do, one_by_one, seen_again
@@ -63,6 +64,12 @@ AGAIN = 9_000
 CONNECTIONS, SERVERS, LATEST = 0.5, 0.1, 3_000
 """How likely it is that after a call's kills its connection is ended, or its server killed; up to so many microseconds after it."""
 
+LONG_AFTER, LONG_RUN, SETTLED = 24, 400, 4
+"""After so many calls that were killed comes a long run, how many steps it has, and how many of them a store may need to settle."""
+
+TIDIED, MOST_MARKS = 2, 5
+"""So many calls in which a store tidied up are killed, at so many points each."""
+
 LENGTHS = (3, 6, 12, 20)
 
 
@@ -101,7 +108,9 @@ class Crashes:
         targets = list(_targets(self.door))
         self._rng.shuffle(targets)
         targets = _in_turn(sorted(targets, key=lambda one: -_changes(one, self.contract)))
-        for one in targets:
+        for number, one in enumerate(targets, start=1):
+            if number % LONG_AFTER == 0:
+                yield from self._long()
             yield self._killed(one, AFTER)
             for at in one.points.likely:
                 if at not in one.points.tried:
@@ -237,6 +246,52 @@ class Crashes:
             for one in reads:
                 yield Step(execution.now, 0, one)
 
+    def _long(self) -> Iterator[Failure | None]:
+        """A long run, killed in calls after which a file is smaller, another one or gone: now and then a store tidies up."""
+        door = self.door
+        if not isinstance(door, KillDoor):
+            return
+        self._drawn += 1
+        walker = Walker(seeded(self._seed * 104_729 + self._drawn), self.contract, door.capabilities, FOCI[0])
+        among = walker.offered([op for op, weight in FOCI[0].weights.items() for _ in range(weight) if op != "reopen"])
+        execution, before, tidied = Execution(door, self.contract, self.coverage), door.files(), list[int]()
+        try:
+            for number in range(LONG_RUN):
+                mismatch = advance(execution, walker, among)
+                if mismatch is not None:
+                    yield failure(execution, mismatch)
+                    return
+                now = door.files()
+                if number >= SETTLED and _tidied(before, now):
+                    tidied.append(len(execution.steps) - 1)
+                before = now
+        except Indefinite:
+            return
+        for number in tidied[:TIDIED]:
+            earlier, last = tuple(execution.steps[:number]), execution.steps[number]
+            yield self._repeated((*earlier, evolve(last, kill=AFTER)))
+            likely = door.marks[:-1]
+            for at in self._rng.sample(likely, min(len(likely), MOST_MARKS)):
+                yield self._repeated((*earlier, evolve(last, kill=at)))
+
+    def _repeated(self, steps: Run) -> Failure | None:
+        """The same run, with a kill at its end; then everything is read."""
+        self.tally.kills += 1
+        execution = Execution(self.door, self.contract, self.coverage)
+        try:
+            for step in steps:
+                found = do(execution, step)
+                if found is not None:
+                    return found
+            walker = Walker(seeded(self._seed), self.contract, self.door.capabilities)
+            for one in walker.read_back(execution.state):
+                found = do(execution, Step(execution.now, 0, one))
+                if found is not None:
+                    return found
+        except Indefinite:
+            pass
+        return None
+
     def _walked(self) -> Failure | None:
         """A drawn run with a kill at a drawn point, and the rest of the run after it."""
         self._drawn += 1
@@ -276,6 +331,11 @@ class Crashes:
                 walker.took(one.action, False, before, execution.state)
             walker.pending += walker.read_back(execution.state)
         return found
+
+
+def _tidied(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> bool:
+    """Some file is another one, smaller, or gone."""
+    return any(name not in now or now[name][0] != number or now[name][1] < size for name, (number, size) in before.items())
 
 
 def _changes(one: _Target, contract: Contract) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, CONNECTION, SERVER, Answer, BrokenTarget, Err, Hung, Unknown
-from leasehold.oracle.nursery import Child, Fuse, Gone, Nursery
+from leasehold.oracle.nursery import Child, Fuse, Gone, Nursery, files
 from leasehold.oracle.python_door import Factory, PythonDoor
 from leasehold.oracle.schedule import is_stores
 from leasehold.records import Tier
@@ -209,6 +209,10 @@ class KillDoor:
     def patience(self) -> float:
         """Seconds that opening a store may take: it may have to recover."""
         return max(PATIENCE, self.deadline)
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """The store's files: the number and the size of each."""
+        return {entry.path: (entry.inode(), status.st_size) for entry, status in files(str(self._place))}
 
     @property
     def _place(self) -> Path:

@@ -132,7 +132,7 @@ class PythonDoor:
         """Close one handle; the others stay open."""
         closed = self._handles.pop(handle, None)
         self._methods = {key: method for key, method in self._methods.items() if key[0] != handle}
-        if closed is not None:
+        if closed is not None and not any(closed is other for other in self._handles.values()):
             self._end(closed, "close")
 
     def _handle(self, number: int) -> Any:

@@ -66,8 +66,8 @@ class Told:
 class RaceStory:
     """A race as it is told. ``clients``: the names of those that call. ``moments``: how many starts and returns there are.
 
-    ``reopened``: the letter of the first call after the store was closed and opened again; empty: there is none. ``closed``: the other handles were closed before
-    what came afterwards.
+    ``reopened``: the letter of the first call after the store was closed and opened again; empty: there is none. ``closed``: the
+    other handles were closed before what came afterwards.
     """
 
     name: str
