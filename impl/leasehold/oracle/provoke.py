@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 from attrs import define, evolve
@@ -23,6 +24,9 @@ from leasehold_model.machine import Command
 
 AT_ONCE = 4
 """Schedules of one race that are tried before the next race is looked at."""
+
+LONG_WAIT, LONG_WAITS = 0.08, 3
+"""Seconds for which clients of each operation are now and then left to wait for another: who gives up waiting has to say so."""
 
 RERUNS = 5
 """How often a race is run again, under the same schedule, to see whether the finding comes back."""
@@ -75,6 +79,7 @@ class Provoker:
         self._seed = seed
         self._drawn = 0
         self._lines = Lines()
+        self._waited: Counter[str] = Counter()
         self._runs = self._all()
 
     def run(self) -> RaceFinding | Failure | None:
@@ -116,6 +121,9 @@ class Provoker:
             found = self._once(one.race, schedule)
             one.points.tried(at, waited=schedule.stuck > 0)
             yield found
+            if schedule.stuck and min(self._waited[op] for op in one.race.operations) < LONG_WAITS:
+                self._waited.update(one.race.operations)
+                yield self._once(one.race, Schedule(one.order, [at], patience=LONG_WAIT))
 
     def _randomly(self, race: Race, count: int) -> RaceFinding | Failure | None:
         """Several changes, at lines or opcodes."""

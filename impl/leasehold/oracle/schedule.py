@@ -58,11 +58,18 @@ class Schedule:
 
     ``changes`` are numbers of points, counted over all clients. None of them: one client after the other. ``points`` is how many
     there were, ``shared`` how many before only one client was left, ``places`` the line of each. ``fine``: a point is an opcode.
-    ``stops`` tells where the changes were.
+    ``patience``: how long a client that waits is left to wait; what it waits for may have a time limit. ``stops`` tells where the
+    changes were.
     """
 
     def __init__(
-        self, order: Sequence[int], changes: Sequence[int], own: Callable[[str], bool] | None = None, *, fine: bool = False
+        self,
+        order: Sequence[int],
+        changes: Sequence[int],
+        own: Callable[[str], bool] | None = None,
+        *,
+        fine: bool = False,
+        patience: float = STUCK,
     ) -> None:
         self.points = 0
         self.shared = 0
@@ -72,6 +79,7 @@ class Schedule:
         self.order = tuple(order)
         self.changes = tuple(sorted(changes))
         self.fine = fine
+        self.patience = patience
         self._order = list(order)
         self._changes = list(self.changes)
         self._next = self._changes.pop(0) if self._changes else -1
@@ -87,7 +95,7 @@ class Schedule:
 
     def anew(self) -> Schedule:
         """The same turns once more."""
-        return Schedule(self.order, self.changes, self._own, fine=self.fine)
+        return Schedule(self.order, self.changes, self._own, fine=self.fine, patience=self.patience)
 
     # -- in a client's thread ------------------------------------------------------------------------------------------
 
@@ -167,7 +175,8 @@ class Schedule:
             if now > ends():
                 return False
             with self._lock:
-                if now - self._moved > STUCK and (self.points == seen or now - self._moved > LONG_TURN):
+                waited = now - self._moved
+                if waited > self.patience and (self.points == seen or waited > max(LONG_TURN, self.patience)):
                     self.stuck += 1
                     self._pass_on(self._turn)
                 seen = self.points
