@@ -78,7 +78,7 @@ class Provoker:
         self._rng = random.Random(seed)
         self._seed = seed
         self._drawn = 0
-        self._lines = Lines()
+        self._lines = (Lines(), Lines())  # where clients of one session wait, those of two need not
         self._waited: Counter[str] = Counter()
         self._runs = self._all()
 
@@ -112,7 +112,7 @@ class Provoker:
         if one.points is None:
             first = Schedule(one.order, [])
             yield self._once(one.race, first)
-            one.points = LinePoints(self._lines, first.places[: first.shared], one.race.operations)
+            one.points = LinePoints(self._lines[one.race.sessions > 1], first.places[: first.shared], one.race.operations)
         for _ in range(AT_ONCE):
             at = one.points.next()
             if at is None:

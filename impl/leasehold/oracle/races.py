@@ -57,6 +57,11 @@ class Race:
     clients: tuple[tuple[Command, ...], ...]
 
     @property
+    def sessions(self) -> int:
+        """Of how many sessions the clients' commands are."""
+        return len({one.session for client in self.clients for one in client if hasattr(one, "session")})
+
+    @property
     def opens(self) -> bool:
         """The clients but the first open their handles in the race."""
         return self.name.startswith(OPENS)
