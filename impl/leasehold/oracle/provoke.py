@@ -34,6 +34,9 @@ RERUNS = 5
 KILLED_RERUNS, KILLED_SECONDS = 50, 3.0
 """The same where an adapter has to be killed at the right time, and the seconds that it may take."""
 
+APART = 16
+"""The same of a race of two sessions."""
+
 DRAWN_STEPS = (2, 5, 10, 18)
 """How many steps come before the clients of a drawn race start."""
 
@@ -113,7 +116,7 @@ class Provoker:
             first = Schedule(one.order, [])
             yield self._once(one.race, first)
             one.points = LinePoints(self._lines[one.race.sessions > 1], first.places[: first.shared], one.race.operations)
-        for _ in range(AT_ONCE):
+        for _ in range(AT_ONCE if one.race.sessions < 2 else APART):  # few races are of two sessions, and their lines many
             at = one.points.next()
             if at is None:
                 return
