@@ -28,6 +28,9 @@ AT_ONCE = 4
 LONG_WAIT, LONG_WAITS = 0.08, 3
 """Seconds for which clients of each operation are now and then left to wait for another: who gives up waiting has to say so."""
 
+AT_FIRST = 2
+"""The same at first, so that where calls are slow every race is looked at."""
+
 RERUNS = 5
 """How often a race is run again, under the same schedule, to see whether the finding comes back."""
 
@@ -90,14 +93,18 @@ class Provoker:
         return next(self._runs)
 
     def _all(self) -> Iterator[RaceFinding | Failure | None]:
-        points = [_Ordered(race, order) for race in races(self.threads.door.capabilities) for order in _orders(len(race.clients))]
+        points = []
+        for race in races(self.threads.door.capabilities):
+            orders = _orders(len(race.clients))
+            self._rng.shuffle(orders)
+            points += [(rank, _Ordered(race, order)) for rank, order in enumerate(orders)]
         self._rng.shuffle(points)
-        points.sort(key=lambda one: not _is_first_lease(one.race))
+        points.sort(key=lambda one: (not _is_first_lease(one[1].race), one[0]))  # every race in one order, before any in another
         turn = 0
         while True:
             turn += 1
-            for one in points:
-                yield from self._systematic(one)
+            for _, one in points:
+                yield from self._systematic(one, AT_ONCE if turn > 1 else AT_FIRST)
                 count = len(one.points.places) if one.points else 0
                 if turn > 1 or count == 0:
                     yield self._once(one.race, None)
@@ -111,12 +118,12 @@ class Provoker:
             if not points:
                 yield None
 
-    def _systematic(self, one: _Ordered) -> Iterator[RaceFinding | Failure | None]:
+    def _systematic(self, one: _Ordered, most: int = AT_ONCE) -> Iterator[RaceFinding | Failure | None]:
         if one.points is None:
             first = Schedule(one.order, [])
             yield self._once(one.race, first)
             one.points = LinePoints(self._lines[one.race.sessions > 1], first.places[: first.shared], one.race.operations)
-        for _ in range(AT_ONCE if one.race.sessions < 2 else APART):  # few races are of two sessions, and their lines many
+        for _ in range(most if one.race.sessions < 2 else APART):  # few races are of two sessions, and their lines many
             at = one.points.next()
             if at is None:
                 return
