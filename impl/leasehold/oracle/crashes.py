@@ -52,6 +52,9 @@ RECOVERIES = 3
 TRIPS = 3
 """Within how many times what a call takes an adapter is killed while several are under way."""
 
+DRAWN = 2
+"""At how many drawn points of each call an adapter is killed before any call is looked at again. Of an adapter no point is likelier."""
+
 COMMITS = 4
 """How many commits are killed for one of each other operation."""
 
@@ -116,6 +119,10 @@ class Crashes:
                 if at not in one.points.tried:
                     one.points.tried.add(at)
                     yield self._killed(one, at)
+            for _ in range(DRAWN if by_the_clock(self.door.unit) and one.points.count > 0 else 0):
+                at = self._rng.randint(1, one.points.count)
+                one.points.tried.add(at)
+                yield self._killed(one, at)
             yield from self._recovering(one)
             yield from self._database(one)
             yield self._under_way()
