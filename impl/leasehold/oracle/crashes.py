@@ -49,6 +49,9 @@ RECOVERY = 0.3
 RECOVERIES = 3
 """How often that is done then."""
 
+ASKED = 0.5
+"""How likely it is that the lane is asked for before the call is repeated: a repeated turn makes up for a release that was lost."""
+
 TRIPS = 3
 """Within how many times what a call takes an adapter is killed while several are under way."""
 
@@ -233,7 +236,8 @@ class Crashes:
         reads = walker.read_back(execution.state)
         again = evolve(command, name=Name(AGAIN)) if hasattr(command, "name") else command  # type: ignore[arg-type]
         stamped = [one.action for one in execution.steps if isinstance(one.action, CommitState) and one.action.stamp.turn]
-        for one in (*reads, again, *stamped, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
+        asked = [TryClaimLease(BOUND, BOB, LONG, Name(AGAIN + 6))] if self._rng.random() < ASKED else []
+        for one in (*reads, *asked, again, *stamped, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
             yield Step(execution.now, 0, one)
         for name, session in ((AGAIN + 3, BOUND), (AGAIN + 4, OTHER)):
             held = holder(execution, session)
