@@ -693,7 +693,7 @@ def _kill_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | N
 
 
 def _is_timed(one: Step, unit: str) -> bool:
-    return one.kill < AFTER or (one.kill > 0 and by_the_clock(unit))
+    return one.kill < AFTER or (one.kill != 0 and by_the_clock(unit))
 
 
 def _moved(steps: Run, unit: str) -> Iterator[Run]:
@@ -705,7 +705,7 @@ def _moved(steps: Run, unit: str) -> Iterator[Run]:
                 yield moved
         return
     rng, ends = random.Random(len(steps)), time.monotonic() + KILL_SECONDS
-    for _ in range(KILLS):
+    for _ in range(KILLS if any(one.kill not in {0, AFTER} for one in steps) else FEWEST):
         if time.monotonic() < ends:
             yield tuple(evolve(one, kill=rng.randint(1, 2 * one.kill)) if one.kill > 0 else one for one in steps)
 
