@@ -24,10 +24,11 @@ from leasehold.oracle.kill import KillDoor
 from leasehold.oracle.points import Points
 from leasehold.oracle.probe import LONG, enqueue
 from leasehold.oracle.provoke import RERUNS, Tally, do, one_by_one, seen_again
-from leasehold.oracle.races import BOB, Race, races
+from leasehold.oracle.races import ALL, BOB, Race, races
 from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Reopen, Run, Step, failure
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold.oracle.worlds import READS
+from leasehold.store import Capabilities
 from leasehold.wire.client import WireDoor
 from leasehold_model.attachment import SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimReady, RenewClaim
@@ -55,8 +56,11 @@ ASKED = 0.5
 TRIPS = 3
 """Within how many times what a call takes an adapter is killed while several are under way."""
 
+CROWDED = 0.5
+"""How often many calls of three clients are under way when an adapter is killed, and not those of a race."""
+
 DRAWN = 2
-"""At how many drawn points of each call an adapter is killed before any call is looked at again. Of an adapter no point is likelier."""
+"""At how many drawn points of each call an adapter is killed before any call is looked at again: none of them is likelier."""
 
 COMMITS = 4
 """How many commits are killed for one of each other operation."""
@@ -169,6 +173,8 @@ class Crashes:
     def _under_way(self) -> RaceFinding | Failure | None:
         """The adapter is killed while calls of several clients are under way."""
         threads, race = self.threads, next(self._races)
+        if threads is not None and "enqueue_queued_work" in self.door.capabilities.ops and self._rng.random() < CROWDED:
+            race = crowd(self.door.capabilities)
         if threads is None or race is None:
             return None
         at = self._rng.randint(1, int(TRIPS * threads.trip * 1_000_000))
@@ -347,6 +353,13 @@ class Crashes:
 def _tidied(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> bool:
     """Some file is another one, smaller, or gone."""
     return any(name not in now or now[name][0] != number or now[name][1] < size for name, (number, size) in before.items())
+
+
+def crowd(able: Capabilities) -> Race:
+    """Many calls that all change something, and need nothing of each other: whichever was answered has to be found again."""
+    batches = [[enqueue(10 * client + number) for number in range(1, 4)] for client in (1, 2, 3)]
+    listing = [batches[1][0], ALL, batches[1][1], ALL]
+    return Race("batches of three clients", (), tuple(map(tuple, (batches[0], listing, batches[2])))[: able.handles])
 
 
 def _changes(one: _Target, contract: Contract) -> int:

@@ -22,23 +22,20 @@ from leasehold.oracle.walker import FOCI, Walker
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 
-AT_ONCE = 4
-"""Schedules of one race that are tried before the next race is looked at."""
+AT_FIRST, AT_ONCE, APART = 2, 4, 16
+"""Schedules of one race that are tried before the next one is looked at: at first, later, and where clients are of two sessions.
+
+Few at first, so that where calls are slow every race is looked at. Races of two sessions are few, and their lines many.
+"""
 
 LONG_WAIT, LONG_WAITS = 0.08, 3
 """Seconds for which clients of each operation are now and then left to wait for another: who gives up waiting has to say so."""
-
-AT_FIRST = 2
-"""The same at first, so that where calls are slow every race is looked at."""
 
 RERUNS = 5
 """How often a race is run again, under the same schedule, to see whether the finding comes back."""
 
 KILLED_RERUNS, KILLED_SECONDS = 50, 3.0
 """The same where an adapter has to be killed at the right time, and the seconds that it may take."""
-
-APART = 16
-"""The same of a race of two sessions."""
 
 DRAWN_STEPS = (2, 5, 10, 18)
 """How many steps come before the clients of a drawn race start."""
@@ -85,7 +82,7 @@ class Provoker:
         self._seed = seed
         self._drawn = 0
         self._lines = (Lines(), Lines())  # where clients of one session wait, those of two need not
-        self._waited: Counter[str] = Counter()
+        self._waited: Counter[tuple[bool, str]] = Counter()
         self._runs = self._all()
 
     def run(self) -> RaceFinding | Failure | None:
@@ -123,7 +120,9 @@ class Provoker:
             first = Schedule(one.order, [])
             yield self._once(one.race, first)
             one.points = LinePoints(self._lines[one.race.sessions > 1], first.places[: first.shared], one.race.operations)
-        for _ in range(most if one.race.sessions < 2 else APART):  # few races are of two sessions, and their lines many
+        apart = one.race.sessions > 1
+        operations = [(apart, op) for op in one.race.operations]
+        for _ in range(APART if apart else most):
             at = one.points.next()
             if at is None:
                 return
@@ -131,8 +130,8 @@ class Provoker:
             found = self._once(one.race, schedule)
             one.points.tried(at, waited=schedule.stuck > 0)
             yield found
-            if schedule.stuck and min(self._waited[op] for op in one.race.operations) < LONG_WAITS:
-                self._waited.update(one.race.operations)
+            if schedule.stuck and min(self._waited[op] for op in operations) < LONG_WAITS:
+                self._waited.update(operations)
                 yield self._once(one.race, Schedule(one.order, [at], patience=LONG_WAIT))
 
     def _randomly(self, race: Race, count: int) -> RaceFinding | Failure | None:

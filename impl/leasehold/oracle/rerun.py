@@ -14,7 +14,7 @@ from attrs import frozen
 
 from leasehold.oracle.concurrent import Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.points import Points
-from leasehold.oracle.provoke import RERUNS, seen_again
+from leasehold.oracle.provoke import LONG_WAIT, LONG_WAITS, RERUNS, seen_again
 from leasehold.oracle.races import Race, races
 from leasehold.oracle.run import Failure
 from leasehold.oracle.schedule import Schedule
@@ -74,6 +74,8 @@ def _schedules(race: Race, schedule: Schedule | None) -> Iterator[Schedule | Non
     if schedule is not None:
         for _ in range(RERUNS):
             yield schedule.anew()
+        for _ in range(LONG_WAITS):
+            yield Schedule(schedule.order, schedule.changes, fine=schedule.fine, patience=LONG_WAIT)
         for off in range(1, NEAR + 1):
             for by in (off, -off):
                 moved = [change + by for change in schedule.changes]

@@ -92,6 +92,14 @@ def _turn_by_turn() -> Iterator[Command]:
         yield evolve(commit(2_000 + number), fence=held, release=held, expected_revision=number - 1)
 
 
+def _turns() -> Iterator[Command]:
+    """Many turns, and then the first ones once more: however many there are, none is forgotten."""
+    turns = [
+        evolve(commit(2_000 + number), stamp=TurnStamp(BOUND, TurnId(number), TurnHash(number))) for number in range(1, MANY + 1)
+    ]
+    yield from (*turns, *turns[:2], turns[MANY // 2], turns[-1])
+
+
 def tour(capabilities: Capabilities) -> Iterator[Run]:
     """Every rule once, then long runs, through the operations that the store offers."""
     yield from every_rule(capabilities)
@@ -109,6 +117,7 @@ def tour(capabilities: Capabilities) -> Iterator[Run]:
         yield _run(*(enqueue(10 + number) for number in range(MANY)), ListQueued(BOUND, True))
     if {"try_claim_session_execution_lease", "commit_runtime_state"} <= capabilities.ops:
         yield _run(*_turn_by_turn())
+        yield _run(lane(), *_turns())
     if {"try_claim_session_execution_lease", "commit_runtime_state", "load_session"} <= capabilities.ops:
         chain = [(number, number - 1) for number in range(1, LONG_PATH + 1)]
         yield _run(lane(), commit(2_000, *chain, leaf=LONG_PATH), PATH)

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from leasehold.oracle.answers import Unknown
 from leasehold.oracle.concurrent import History, Next, RaceFinding
 from leasehold.oracle.explain import Asking, Possible, StoreSpecification, instants
-from leasehold.oracle.schedule import Schedule, Stop
+from leasehold.oracle.schedule import STUCK, Schedule, Stop
 from leasehold.oracle.worlds import translated
 from leasehold.report.story import NOTHING_WRONG, Line, Story, called, retold
 from leasehold.report.words import Words, answered, short_op
@@ -248,9 +248,10 @@ def in_words(schedule: Schedule | None) -> str:
         unit = "opcode" if schedule.fine else "line"
         return f"{first} first, and the next at {unit} {', '.join(map(str, schedule.changes))} of the store's code"
     stops = [f"client {one.client + 1} was stopped before {place(one)}" for one in schedule.stops]
+    left = f", and those that waited were left to wait for {1000 * schedule.patience:.0f} ms" if schedule.patience > STUCK else ""
     if schedule.stops[0].client == schedule.order[0]:
         stops[0] = stops[0].replace("was stopped", "went first and was stopped", 1)
-    return "; ".join([*stops, "then the next went on" if len(stops) == 1 else "each time the next went on"])
+    return "; ".join([*stops, f"then the next went on{left}" if len(stops) == 1 else f"each time the next went on{left}"])
 
 
 def place(stop: Stop) -> str:

@@ -182,6 +182,7 @@ def test_only_races_that_the_store_offers() -> None:
     ops = frozenset(("try_claim_session_execution_lease", "release_session_execution_lease"))
     assert {one.name for one in races(Capabilities(handles=2, ops=ops))} == {
         "two ask for a lane that was never claimed",
+        "lanes of two sessions",
         "one owner asks twice at once",
         "two ask for a lane that has expired",
         "two ask after a lease of no time",
@@ -215,7 +216,9 @@ class GrantsTwice(Loses):
 
     def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
         if owner_id == "bob" and session_id in self._state.leases:
-            return Lease(session_id, owner_id, "forged", 1, self._clock.now_ms(), self._clock.now_ms() + lease_ttl_ms)
+            now = self._clock.now_ms()
+            self._state.leases[session_id] = Lease(session_id, owner_id, "forged", 1, now, now + lease_ttl_ms)
+            return self._state.leases[session_id]
         return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
 
 

@@ -267,9 +267,7 @@ def test_a_kill_while_the_store_was_opened_is_said(checked: Check) -> None:
     sentence = lead(finding, story, words)
     assert re.match(r"In step 2 \(the store is opened again\) the store's process was killed before line \d+ of the", sentence)
     assert "and started again. That has to change nothing, yet in step 3 (load_meta) the answer is null" in sentence
-    assert blame(finding, story).endswith(
-        "Unless that is made to fail in step 2, every answer is right: so it is LAW-10 that is broken."
-    )
+    assert blame(finding, story).endswith("If nothing is ended in step 2, every answer is right: so it is LAW-10 that is broken.")
     assert notes(finding, story) == {2: "killed"}
     assert words.answer(story.lines[1]).startswith("not opened to the end; the store's process was killed before line")
     assert "\u2716 killed" in "".join(ElementTree.fromstring(svg(timeline(finding), "run-1")).itertext())
