@@ -22,13 +22,13 @@ from leasehold.oracle.walker import FOCI, Walker
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 
-AT_FIRST, AT_ONCE, APART = 2, 4, 16
-"""Schedules of one race that are tried before the next one is looked at: at first, later, and where clients are of two sessions.
+AT_FIRST, AT_ONCE, APART = 2, 4, 8
+"""Schedules of one race that are tried before the next one is looked at: at first, later, and so many times more of two sessions.
 
 Few at first, so that where calls are slow every race is looked at. Races of two sessions are few, and their lines many.
 """
 
-LONG_WAIT, LONG_WAITS = 0.08, 3
+LONG_WAIT, LONG_WAITS = 0.11, 1
 """Seconds for which clients of each operation are now and then left to wait for another: who gives up waiting has to say so."""
 
 RERUNS = 5
@@ -122,7 +122,7 @@ class Provoker:
             one.points = LinePoints(self._lines[one.race.sessions > 1], first.places[: first.shared], one.race.operations)
         apart = one.race.sessions > 1
         operations = [(apart, op) for op in one.race.operations]
-        for _ in range(APART if apart else most):
+        for _ in range(APART * most if apart else most):
             at = one.points.next()
             if at is None:
                 return
