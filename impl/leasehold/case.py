@@ -20,7 +20,7 @@ from attrs import evolve, field, frozen
 
 from leasehold import __version__
 from leasehold.crash.power import unavailable
-from leasehold.oracle.answers import AFTER, Answer, Door, Err, Hung, Misshapen, Ok, Skip, Unknown, by_the_clock
+from leasehold.oracle.answers import AFTER, CHANGE, Answer, Door, Err, Hung, Misshapen, Ok, Skip, Unknown, by_the_clock
 from leasehold.oracle.binding import Unbound, operation
 from leasehold.oracle.check import smoke
 from leasehold.oracle.concurrent import RaceFinding, Threads
@@ -707,7 +707,7 @@ def _moved(steps: Run, unit: str) -> Iterator[Run]:
     rng, ends = random.Random(len(steps)), time.monotonic() + KILL_SECONDS
     for _ in range(KILLS if any(one.kill not in {0, AFTER} for one in steps) else FEWEST):
         if time.monotonic() < ends:
-            yield tuple(evolve(one, kill=rng.randint(1, 2 * one.kill)) if one.kill > 0 else one for one in steps)
+            yield tuple(evolve(one, kill=rng.randint(1, 2 * one.kill)) if 0 < one.kill < CHANGE else one for one in steps)
 
 
 def _run_again(case: Case, door: Door, contract: Contract) -> tuple[Finding | None, tuple[str, ...], bool]:

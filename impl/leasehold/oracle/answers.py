@@ -125,6 +125,9 @@ CANNOT_BE_OPENED = "after the kill the store could not be opened again"
 AFTER = -1
 """Instead of a point: the process is killed right after the call was answered."""
 
+CHANGE = 1_000_000_000
+"""Where points are times: from here on a point is the change of a file after which the process is killed, counted from 1."""
+
 SERVER, CONNECTION = 1_000_000, 2_000_000
 """Instead of a point, negative and less so many microseconds after the call was sent: the database server is killed and started
 again, or the connections to it are ended; the process lives.
@@ -142,6 +145,8 @@ def fault(kill: int, unit: str, end: str = "the answer") -> str:
         return ""
     if kill == AFTER:
         return f"the store's process was killed right after {end}, and started again"
+    if kill > CHANGE:
+        return f"the store's process was killed as it had changed its files {kill - CHANGE} times, and started again"
     if kill > 0:
         what, _, of = (unit or "point of the call").partition(" ")
         return f"the store's process was killed {'before' if what == 'line' else 'at'} {what} {kill} {of}, and started again"

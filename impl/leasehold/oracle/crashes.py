@@ -47,6 +47,9 @@ TWICE = 0.3
 RECOVERY = 0.3
 """How likely it is that after a call's kills the process is killed twice: in the call, and while it opens the store again."""
 
+LIKELY = 0.5
+"""How often an adapter that changes files while it opens a store is killed at such a change then, if the time is drawn."""
+
 RECOVERIES = 3
 """How often that is done then."""
 
@@ -60,7 +63,7 @@ CROWDED = 0.5
 """How often many calls of three clients are under way when an adapter is killed, and not those of a race."""
 
 DRAWN = 2
-"""At how many drawn points of each call an adapter is killed before any call is looked at again: none of them is likelier."""
+"""At how many drawn times of each call an adapter is killed before any call is looked at again."""
 
 COMMITS = 4
 """How many commits are killed for one of each other operation."""
@@ -160,14 +163,17 @@ class Crashes:
         self.tally.kills += 2
         yield self._execute((*run, Step(START, 0, Reopen(), kill=AFTER)), one)
         likely = self.door.opening_marks[:-1]
-        for number in range(RECOVERIES if by_the_clock(self.door.unit) else min(RECOVERIES, 1 + len(likely))):
+        timed = by_the_clock(self.door.unit)
+        drawn = [self._opening() for _ in range(RECOVERIES if timed and not likely else 1)]
+        for there in (*drawn, *self._rng.sample(likely, min(len(likely), RECOVERIES if timed else RECOVERIES - 1))):
             self.tally.kills += 2
-            there = self._rng.choice(likely) if likely and number else self._opening()
             yield self._execute((*run, Step(START, 0, Reopen(), kill=there)), one)
 
     def _opening(self) -> int:
         """A drawn point of the opening, or after it."""
-        points = self.door.opening
+        points, likely = self.door.opening, self.door.opening_marks[:-1]
+        if likely and by_the_clock(self.door.unit) and self._rng.random() < LIKELY:
+            return self._rng.choice(likely)
         return self._rng.randint(1, points + points // 8) if points else AFTER
 
     def _under_way(self) -> RaceFinding | Failure | None:

@@ -26,7 +26,7 @@ class Points:
             if point not in self.tried:
                 return point
         wide, found = 1, None
-        for low, high in pairwise((0, *sorted(self.tried), self.count + 1)):
+        for low, high in pairwise((0, *sorted(one for one in self.tried if one <= self.count), self.count + 1)):
             if high - low > wide:
                 wide, found = high - low, (low + high) // 2
         return found

@@ -13,12 +13,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, Answer, BrokenTarget, Err, Misshapen, NoReply, Ok, Skip, Unknown
+from leasehold.oracle.answers import (
+    AFTER,
+    CANNOT_BE_OPENED,
+    CHANGE,
+    Answer,
+    BrokenTarget,
+    Err,
+    Misshapen,
+    NoReply,
+    Ok,
+    Skip,
+    Unknown,
+)
 from leasehold.records import MAX_MS
 from leasehold.store import OPERATIONS, Capabilities
 from leasehold.wire.codec import SIGNATURES, ShapeError, decode_result, encode_args
 from leasehold.wire.process import LINE_LIMIT, Ended, Late, Process, TooLong
 from leasehold.wire.schema import problem
+from leasehold.wire.watch import Watch
 
 PROTOCOL = {"min": 1, "max": 1}
 """The protocol versions spoken here."""
@@ -40,6 +53,12 @@ BREATH = 0.5
 KILLED = Unknown("the adapter was killed")
 """No answer, since the adapter ended."""
 
+MOST_CHANGES = 8
+"""After so many changes of files of one call an adapter is killed, at most."""
+
+UNSEEN = 2
+"""How many more changes there may have been than were told."""
+
 CUT = 2_000
 """How much of a line is shown."""
 
@@ -59,6 +78,7 @@ class WireDoor:
         self._command = list(command)
         self._data = tempfile.mkdtemp(prefix="leasehold-adapter-")
         self._process: Process | None = None
+        self._watch: Watch | None = None
         self._last: list[str] = []
         self._seq = 0
         self._sent: set[int] = set()
@@ -151,32 +171,64 @@ class WireDoor:
         if self._lost:
             return Err("backend", self._lost)
         self.open(handle)
+        watch = self._watched()
         began = time.perf_counter()
         number = self.send([(handle, op, args)])[0]
         if at == AFTER:
             answer = self.received(number, op)
             self.points = _microseconds(began)
+            self.marks = _changes(watch)
         else:
-            wait(began, at)
+            self._wait(watch, began, at)
             self.die()
             answer = self.received(number, op)
         self.ended()
         return answer
 
+    def _watched(self) -> Watch:
+        """What tells of changes of files from now on."""
+        if self._watch is None or self._watch.directory != self._data:
+            self._unwatch()
+            self._watch = Watch(self._data)
+        self._watch.begin()
+        return self._watch
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        self._watch = None
+
+    def _wait(self, watch: Watch, began: float, at: int) -> int:
+        """Until that time; or until that change of a file, or the answer: how many of these changes were seen."""
+        if at < CHANGE:
+            wait(began, at)
+        elif watch.able and self._process is not None:
+            return watch.wait(at - CHANGE, self._process.answers, min(self._deadline, RESTART))
+        return 0
+
     def crash_reopen(self, at: int) -> None:
         """Close the store, unless the adapter was just killed, open it again, and kill it so many microseconds after that began."""
         if self._lost:
             return
+        watch = self._watched()
         with contextlib.suppress(BrokenTarget):  # whether it can be opened is seen where it is not killed
             if self._down:
                 self._start_again()
             began = time.perf_counter()
-            for cmd, fields in [*(("close", {"handle": one}) for one in self._handles.values()), ("open", self._next_handle())]:
-                left = self.deadline if at == AFTER else at / 1_000_000 - (time.perf_counter() - began)
+            asked = [*(("close", {"handle": one}) for one in self._handles.values()), ("open", self._next_handle())]
+            for cmd, fields in asked:
+                left = self.deadline if at == AFTER or at > CHANGE else at / 1_000_000 - (time.perf_counter() - began)
                 with self._within(left):
-                    self._exchange(cmd, **fields)
-            self.opening = _microseconds(began)
-            wait(began, at)
+                    number = self._write([(cmd, fields)])[0]
+                    at -= self._wait(watch, began, at) if at >= CHANGE else 0
+                    if at == CHANGE:
+                        break
+                    self._reply(number)
+            if at == AFTER:
+                self.opening_marks = _changes(watch)
+            if at < CHANGE:
+                self.opening = _microseconds(began)
+                wait(began, at)
         self.ended()
 
     def die(self) -> None:
@@ -274,6 +326,7 @@ class WireDoor:
             with contextlib.suppress(Ended, Late):
                 self._process.write(json.dumps({"seq": self._seq + 1, "cmd": "bye"}).encode(), time.monotonic() + 0.1)
         self._end(patience)
+        self._unwatch()
         shutil.rmtree(self._data, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -492,6 +545,12 @@ def wait(began: float, microseconds: int) -> None:
     """Until so long after ``began``, by the performance counter."""
     while (time.perf_counter() - began) * 1_000_000 < microseconds:
         pass  # no sleep is as short
+
+
+def _changes(watch: Watch) -> list[int]:
+    """A point for each change of a file that was seen, and some more: changes of one file are told as one, if nobody listens."""
+    seen = watch.count()
+    return [CHANGE + number for number in range(1, min(seen + UNSEEN, MOST_CHANGES) + 1)] if seen else []
 
 
 def _microseconds(began: float) -> int:

@@ -126,6 +126,11 @@ class Process:
         except subprocess.TimeoutExpired:
             return None
 
+    @property
+    def answers(self) -> int:
+        """What can be waited for: there is something to read from it."""
+        return self._out
+
     def kill(self) -> None:
         """SIGKILL for it and what it started. What it wrote before can still be read."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
