@@ -19,6 +19,7 @@ from leasehold.oracle.run import START, Execution, Failure, Indefinite, Reopen, 
 from leasehold.oracle.schedule import Schedule
 from leasehold.oracle.view import View
 from leasehold.oracle.walker import FOCI, Walker
+from leasehold.wire.client import WireDoor
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 
@@ -155,6 +156,10 @@ class Provoker:
 
     def _once(self, race: Race, schedule: Schedule | None, threads: Threads | None = None) -> RaceFinding | Failure | None:
         threads = threads or self.threads
+        if isinstance(
+            threads.door, WireDoor
+        ):  # of another program no lines are seen: by turns, its clients would just come in turn
+            schedule = None
         try:
             history = threads.run(race, schedule)
         except Hung as hung:
