@@ -156,9 +156,7 @@ class Provoker:
 
     def _once(self, race: Race, schedule: Schedule | None, threads: Threads | None = None) -> RaceFinding | Failure | None:
         threads = threads or self.threads
-        if isinstance(
-            threads.door, WireDoor
-        ):  # of another program no lines are seen: by turns, its clients would just come in turn
+        if isinstance(threads.door, WireDoor):  # no lines of another program are seen: its clients would come in turn
             schedule = None
         try:
             history = threads.run(race, schedule)
