@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
+from statistics import median_low
 
 from attrs import define, evolve
 
@@ -77,11 +78,11 @@ AGAIN = 9_000
 CONNECTIONS, SERVERS, LATEST = 0.5, 0.1, 3_000
 """How likely it is that after a call's kills its connection is ended, or its server killed; up to so many microseconds after it."""
 
-LONG_AFTER, LONG_RUN, SETTLED = 24, 400, 4
-"""After so many calls that were killed comes a long run, how many steps it has, and how many of them a store may need to settle."""
+LONG_AFTER, LONG_RUN = 24, 400
+"""After so many calls that were killed comes a long run, and how many steps it has."""
 
-TIDIED, MOST_MARKS = 2, 5
-"""So many calls in which a store tidied up are killed, at so many points each."""
+UNUSUAL, MOST_MARKS = 4, 4
+"""So many of its calls are killed, at so many points each."""
 
 LENGTHS = (3, 6, 12, 20)
 
@@ -270,32 +271,30 @@ class Crashes:
                 yield Step(execution.now, 0, one)
 
     def _long(self) -> Iterator[Failure | None]:
-        """A long run, killed in calls after which a file is smaller, another one or gone: now and then a store tidies up."""
+        """A long run, killed in those calls that write more often than others of their kind: now and then a store tidies up."""
         door = self.door
         if not isinstance(door, KillDoor):
             return
         self._drawn += 1
         walker = Walker(seeded(self._seed * 104_729 + self._drawn), self.contract, door.capabilities, FOCI[0])
         among = walker.offered([op for op, weight in FOCI[0].weights.items() for _ in range(weight) if op != "reopen"])
-        execution, before, tidied = Execution(door, self.contract, self.coverage), door.files(), list[int]()
+        execution, marks = Execution(door, self.contract, self.coverage), dict[int, list[int]]()
         try:
-            for number in range(LONG_RUN):
+            door.counting = True
+            for _ in range(LONG_RUN):
                 mismatch = advance(execution, walker, among)
                 if mismatch is not None:
                     yield failure(execution, mismatch)
                     return
-                now = door.files()
-                if number >= SETTLED and _tidied(before, now):
-                    tidied.append(len(execution.steps) - 1)
-                before = now
+                marks[len(execution.steps) - 1] = door.marks
         except Indefinite:
             return
-        for number in tidied[:TIDIED]:
-            earlier, last = tuple(execution.steps[:number]), execution.steps[number]
-            yield self._repeated((*earlier, evolve(last, kill=AFTER)))
-            likely = door.marks[:-1]
+        finally:
+            door.counting = False
+        for number in _unusual(execution.steps, marks):
+            earlier, likely = tuple(execution.steps[:number]), marks[number][:-1]
             for at in self._rng.sample(likely, min(len(likely), MOST_MARKS)):
-                yield self._repeated((*earlier, evolve(last, kill=at)))
+                yield self._repeated((*earlier, evolve(execution.steps[number], kill=at)))
 
     def _repeated(self, steps: Run) -> Failure | None:
         """The same run, with a kill at its end; then everything is read."""
@@ -356,9 +355,17 @@ class Crashes:
         return found
 
 
-def _tidied(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> bool:
-    """Some file is another one, smaller, or gone."""
-    return any(name not in now or now[name][0] != number or now[name][1] < size for name, (number, size) in before.items())
+def _unusual(steps: Sequence[Step], marks: Mapping[int, Sequence[int]]) -> list[int]:
+    """The steps with more marks than is usual for their operation, those with most of them first."""
+    usual: dict[str, list[int]] = {}
+    for number, found in marks.items():
+        usual.setdefault(_op(steps[number]), []).append(len(found))
+    over = {number: len(found) - median_low(usual[_op(steps[number])]) for number, found in marks.items()}
+    return sorted((number for number, more in over.items() if more > 0), key=lambda number: (-over[number], number))[:UNUSUAL]
+
+
+def _op(one: Step) -> str:
+    return "" if isinstance(one.action, Reopen) else operation(one.action)
 
 
 def crowd(able: Capabilities) -> Race:

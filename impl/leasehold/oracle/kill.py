@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, CONNECTION, SERVER, Answer, BrokenTarget, Err, Hung, Unknown
-from leasehold.oracle.nursery import Child, Fuse, Gone, Nursery, files
+from leasehold.oracle.nursery import Child, Fuse, Gone, Nursery
 from leasehold.oracle.python_door import Factory, PythonDoor
 from leasehold.oracle.schedule import is_stores
 from leasehold.records import Tier
@@ -43,6 +43,8 @@ class KillDoor:
         self.hangs = False
         self.points = 0
         self.marks: list[int] = []
+        self.counting = False
+        """Every call tells its ``points`` and ``marks``."""
         self.opening = 0
         self.opening_marks: list[int] = []
         self._down = False
@@ -71,7 +73,7 @@ class KillDoor:
 
     def call(self, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
         """One operation in the child."""
-        return self._call(handle, op, args, 0)
+        return self._call(handle, op, args, AFTER if self.counting else 0)
 
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
         """Make the call, and kill the process at the n-th line of the store's code in it, or after it."""
@@ -209,10 +211,6 @@ class KillDoor:
     def patience(self) -> float:
         """Seconds that opening a store may take: it may have to recover."""
         return max(PATIENCE, self.deadline)
-
-    def files(self) -> dict[str, tuple[int, int]]:
-        """The store's files: the number and the size of each."""
-        return {entry.path: (entry.inode(), status.st_size) for entry, status in files(str(self._place))}
 
     @property
     def _place(self) -> Path:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from types import FrameType
@@ -195,8 +195,8 @@ class Fuse:
         self.marks: list[int] = []
         self._at = at
         self._own = own
-        self._place = place
-        self._seen = self._data()
+        self._files = Files(str(place)) if place is not None else None
+        self._seen = self._files.look() if self._files else []
 
     def __enter__(self) -> Self:
         sys.settrace(self._enter)
@@ -213,28 +213,49 @@ class Fuse:
             self.count += 1
             if self.count == self._at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            if self._place is not None:
-                now = self._data()
+            if self._files is not None:
+                now = self._files.look()
                 if now != self._seen:
                     self._seen = now
                     self.marks.append(self.count)
         return self._line
 
-    def _data(self) -> list[tuple[str, int, int]]:
-        """What tells whether a file of the store has changed."""
-        found = () if self._place is None else files(str(self._place))
-        return [(entry.name, status.st_size, status.st_mtime_ns) for entry, status in found]
 
+class Files:
+    """The files in a directory, and whether one has changed. That is asked at every line of a store, so in the cheapest way."""
 
-def files(place: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    """Each file there. It is asked for at every line of a store, so in the cheapest way."""
-    with contextlib.suppress(OSError), os.scandir(place) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._directories: dict[str, int] = {}
+        self._files: list[str] = []
+
+    def look(self) -> list[tuple[int, int]]:
+        """Size and time of each."""
+        if not self._directories or any(_changed(one) != time for one, time in self._directories.items()):
+            self._directories, self._files = {}, []
+            self._list(self._place)
+        return [_status(one) for one in self._files]
+
+    def _list(self, place: str) -> None:
+        self._directories[place] = _changed(place)
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    yield from files(entry.path)
+                    self._list(entry.path)
                 else:
-                    yield entry, entry.stat(follow_symlinks=False)
+                    self._files.append(entry.path)
+
+
+def _changed(directory: str) -> int:
+    return _status(directory)[1]
+
+
+def _status(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - in the cheapest way
+    except OSError:
+        return (-1, -1)
+    return (status.st_size, status.st_mtime_ns)
 
 
 if __name__ == "__main__":
