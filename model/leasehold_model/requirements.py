@@ -36,7 +36,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         "Replay: a replayed stamped commit returns the first result and changes nothing, save the lease release it names.",
         "Ledger: the loaded ledger is the exact sum of the usage rows of accepted commits, by (source, model), in first-seen order.",
         "Sessions are isolated: what an operation on one session returns never depends on another session's lane or queue.",
-        "Reopen is the identity: closing and opening a durable store again changes nothing observable.",
+        "Reopen is the identity: closing and opening a durable store again, or a kill of its process, changes nothing observable; "
+        "an operation under way then has happened whole or not at all.",
         "Atomic commit: all parts of a commit become visible together or not at all; no load mixes two revisions.",
         "Linearizable: every concurrent operation appears to take effect at one instant between its call and its return; a call whose answer was lost took effect once or never.",
         "Terminates: every operation ends on every input, malformed parent links included.",

@@ -146,7 +146,8 @@ def fault(kill: int, unit: str, end: str = "the answer") -> str:
     if kill == AFTER:
         return f"the store's process was killed right after {end}, and started again"
     if kill > CHANGE:
-        return f"the store's process was killed as it had changed its files {kill - CHANGE} times, and started again"
+        changes = kill - CHANGE
+        return f"the store's process was killed after {changes} change{'' if changes == 1 else 's'} of its files, and started again"
     if kill > 0:
         what, _, of = (unit or "point of the call").partition(" ")
         return f"the store's process was killed {'before' if what == 'line' else 'at'} {what} {kill} {of}, and started again"

@@ -170,11 +170,12 @@ def letter(index: int) -> str:
 def lead(story: RaceStory) -> str:
     """What happened."""
     clients = len({one.client for one in story.calls if story.clients[one.client] != AFTERWARDS})
-    calls = f"{len(story.calls)} call{'' if len(story.calls) == 1 else 's'} of {clients} client{'' if clients == 1 else 's'}"
+    who = f"{clients} clients at once" if clients > 1 else "one client"
+    calls = f"{len(story.calls)} call{'' if len(story.calls) == 1 else 's'} of {who}"
     named = f" ({story.name})" if story.name not in {"", "drawn"} else ""
     again = " All handles but that of client 1 were closed before what came afterwards." if story.closed else ""
     again += f" Before {story.reopened} the store was closed and opened again." if story.reopened else ""
-    return f"No order of these {calls} at once{named}, each between its start and its return, explains all the answers.{again}"
+    return f"No order of these {calls}{named}, each between its start and its return, explains all the answers.{again}"
 
 
 def race_message(finding: RaceFinding) -> str:

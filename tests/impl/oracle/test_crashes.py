@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from leasehold.crash.power import unavailable
-from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, BrokenTarget, Ok, Unknown, fault
+from leasehold.oracle.answers import AFTER, CHANGE, CONNECTION, SERVER, BrokenTarget, Ok, Unknown, fault
 from leasehold.oracle.concurrent import RaceFinding
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.crashes import Crashes
@@ -244,6 +244,8 @@ def test_a_target_finds_its_store_at_its_place(tmp_path: Path) -> None:
 
 
 def test_what_happened_in_words() -> None:
+    assert fault(CHANGE + 1, "microsecond") == "the store's process was killed after 1 change of its files, and started again"
+    assert fault(AFTER, "line", "the opening").startswith("the store's process was killed right after the opening")
     assert fault(0, "line") == ""
     assert fault(AFTER, "line").startswith("the store's process was killed right after the answer")
     assert (

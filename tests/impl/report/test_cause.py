@@ -246,7 +246,9 @@ def test_what_a_kill_leaves_half_done_is_said_with_both_possibilities(checked: C
     wanted = should(finding, story, words)
     assert wanted.startswith("If step 2 happened, the answer to step 3 had to be revision 1; nodes [node-31")
     assert "usage source-1 model-1 5/7/0/1 (LAW-8); if it did not, null" in wanted
-    assert blame(finding, story) == "If nothing is ended in step 2, every answer is right: so it is LAW-10 that is broken."
+    assert (
+        blame(finding, story) == "Without what was made to fail in step 2, every answer is right: so it is LAW-10 that is broken."
+    )
     assert notes(finding, story) == {2: "killed"}
     assert words.answer(story.lines[1]).startswith("? no answer; the store's process was killed before line")
 
@@ -258,7 +260,7 @@ def test_what_a_kill_makes_the_store_forget_is_said(checked: Check) -> None:
         "before is lost: in step 2 (load_meta) the answer is null (nothing granted, or nothing there), not meta of 'name 3'."
     )
     assert should(finding, story, words) == "meta of 'name 3'"
-    assert blame(finding, story).startswith("By itself the wrong answer breaks META-1. If nothing is ended in step 1")
+    assert blame(finding, story).startswith("By itself the wrong answer breaks META-1. Without what was made to fail in step 1")
     assert words.answer(story.lines[0]) == "ok; the store's process was killed right after the answer, and started again"
 
 
@@ -267,7 +269,9 @@ def test_a_kill_while_the_store_was_opened_is_said(checked: Check) -> None:
     sentence = lead(finding, story, words)
     assert re.match(r"In step 2 \(the store is opened again\) the store's process was killed before line \d+ of the", sentence)
     assert "and started again. That has to change nothing, yet in step 3 (load_meta) the answer is null" in sentence
-    assert blame(finding, story).endswith("If nothing is ended in step 2, every answer is right: so it is LAW-10 that is broken.")
+    assert blame(finding, story).endswith(
+        "Without what was made to fail in step 2, every answer is right: so it is LAW-10 that is broken."
+    )
     assert notes(finding, story) == {2: "killed"}
     assert words.answer(story.lines[1]).startswith("not opened to the end; the store's process was killed before line")
     assert "\u2716 killed" in "".join(ElementTree.fromstring(svg(timeline(finding), "run-1")).itertext())
