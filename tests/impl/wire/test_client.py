@@ -93,7 +93,7 @@ def test_an_adapter_is_killed_while_it_opens_its_store() -> None:
         door.clock(1_000)
         held = door.call(0, claim, ("alpha", "ann", 60_000))
         door.call(1, claim, ("beta", "ann", 60_000))
-        for at in (AFTER, 1, 300, 100_000):
+        for at in (AFTER, 300):
             door.crash_reopen(at)
             door.crash_reopen(at)
             assert door.call(0, claim, ("alpha", "ann", 60_000)) == held
