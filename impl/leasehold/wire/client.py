@@ -166,7 +166,7 @@ class WireDoor:
         return self._answer(op, reply)
 
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
-        """Make a call and kill the adapter so many microseconds after it was sent, or `AFTER` its answer."""
+        """Make a call and kill the adapter: so many microseconds after it was sent, at a `CHANGE` of a file, or `AFTER` its answer."""
         self._up()
         if self._lost:
             return Err("backend", self._lost)
@@ -254,9 +254,7 @@ class WireDoor:
                 began = time.perf_counter()
                 opened = self._next_handle()
                 reply = self._exchange("open", **opened)
-            except (
-                BrokenTarget
-            ) as broken:  # it could be started and opened before, so this is the store's own; or it needs a moment
+            except BrokenTarget as broken:  # it could be opened before, so this is the store's own; or it needs a moment
                 self._forget()
                 if tries_left and not isinstance(broken, NoReply):
                     time.sleep(BREATH)
