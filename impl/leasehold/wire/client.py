@@ -166,7 +166,7 @@ class WireDoor:
         return self._answer(op, reply)
 
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
-        """Make a call and kill the adapter: so many microseconds after it was sent, at a `CHANGE` of a file, or `AFTER` its answer."""
+        """Make a call and kill the adapter: so many microseconds after it was sent, at a `CHANGE` of a file, or `AFTER` it."""
         self._up()
         if self._lost:
             return Err("backend", self._lost)
