@@ -29,8 +29,11 @@ AT_FIRST, AT_ONCE, APART = 2, 4, 8
 Few at first, so that where calls are slow every race is looked at. Races of two sessions are few, and their lines many.
 """
 
-LONG_WAIT, LONG_WAITS = 0.11, 1
-"""Seconds for which clients of each operation are now and then left to wait for another: who gives up waiting has to say so."""
+LONG_WAIT, LONG_WAITS, SELDOM = 0.11, 1, 60
+"""Seconds for which clients are left to wait for another, how often for each operation, and after how many histories each time.
+
+Who gives up waiting has to say so.
+"""
 
 RERUNS = 5
 """How often a race is run again, under the same schedule, to see whether the finding comes back."""
@@ -84,6 +87,7 @@ class Provoker:
         self._drawn = 0
         self._lines = (Lines(), Lines())  # where clients of one session wait, those of two need not
         self._waited: Counter[tuple[bool, str]] = Counter()
+        self._patient = 0
         self._runs = self._all()
 
     def run(self) -> RaceFinding | Failure | None:
@@ -131,8 +135,10 @@ class Provoker:
             found = self._once(one.race, schedule)
             one.points.tried(at, waited=schedule.stuck > 0)
             yield found
-            if schedule.stuck and min(self._waited[op] for op in operations) < LONG_WAITS:
+            seldom = self.tally.histories > SELDOM * self._patient
+            if schedule.stuck and seldom and min(self._waited[op] for op in operations) < LONG_WAITS:
                 self._waited.update(operations)
+                self._patient += 1
                 yield self._once(one.race, Schedule(one.order, [at], patience=LONG_WAIT))
 
     def _randomly(self, race: Race, count: int) -> RaceFinding | Failure | None:
