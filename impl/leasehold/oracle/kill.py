@@ -139,7 +139,10 @@ class KillDoor:
         if self._down:
             self._up()
         elif not self._lost:
-            self._must("reopen", 0)
+            try:
+                self._must("reopen", 0)
+            except BrokenTarget as lost:  # it could be opened before, so this is the store's own
+                self._lost = str(lost)
 
     def restart(self) -> None:
         """Another process."""

@@ -93,6 +93,7 @@ class WireDoor:
         self.opening_marks: list[int] = []
         self._down = False
         self._dying = False
+        self._scarred = False
         self.faults: Mapping[int, Callable[[], None]] = {}
         self._stores = 0
         self._label = ""
@@ -125,6 +126,7 @@ class WireDoor:
             self._data = tempfile.mkdtemp(prefix="leasehold-adapter-")
             self._start_again()
         self.close()
+        self._scarred = False
         self._stores += 1
         self._label = f"store-{self._stores}"
         self._must("create", store=self._label, session_id=session_id)
@@ -138,6 +140,8 @@ class WireDoor:
     def call(self, handle: int, op: str, args: tuple[Any, ...]) -> Answer:
         """One operation. Raises `NoReply` without an answer within the deadline. Threads may call, each on its own handle."""
         self._up()
+        if not self._lost and not self._dying:
+            self.open(handle)
         if self._lost:
             return Err("backend", self._lost)
         try:
@@ -168,9 +172,10 @@ class WireDoor:
     def crash(self, handle: int, op: str, args: tuple[Any, ...], at: int) -> Answer:
         """Make a call and kill the adapter: so many microseconds after it was sent, at a `CHANGE` of a file, or `AFTER` it."""
         self._up()
+        if not self._lost:
+            self.open(handle)
         if self._lost:
             return Err("backend", self._lost)
-        self.open(handle)
         watch = self._watched()
         began = time.perf_counter()
         number = self.send([(handle, op, args)])[0]
@@ -240,7 +245,7 @@ class WireDoor:
     def ended(self) -> None:
         """The adapter is no more; what is asked next starts it and opens the store again."""
         self._forget()
-        self._down = True
+        self._down = self._scarred = True
 
     def _up(self) -> None:
         """After a kill the adapter is started, and has to open the store again. If it cannot, every call is answered so."""
@@ -390,9 +395,21 @@ class WireDoor:
             self._open(handle)
 
     def _open(self, handle: int) -> None:
+        """Once the adapter was killed, a store that cannot be opened is the store's own fault: it could be before."""
         opened = self._next_handle()
-        self._must("open", **opened)
-        self._handles[handle] = opened["handle"]
+        try:
+            reply = self._exchange("open", **opened)
+        except BrokenTarget as broken:
+            if not self._scarred or self._dying:
+                raise
+            self._lost = f"{CANNOT_BE_OPENED}: {broken}"
+            return
+        if "err" in reply and self._scarred:
+            self._lost = f"{CANNOT_BE_OPENED}: {reply['err'].get('message', reply['err']['code'])}"
+        elif "ok" not in reply:
+            raise self._broken("open has to succeed and did not")
+        else:
+            self._handles[handle] = opened["handle"]
 
     def _close_handles(self) -> None:
         handles, self._handles = self._handles, {}

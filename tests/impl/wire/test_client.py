@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, Err, Ok, Skip, Unknown
+from leasehold.oracle.answers import AFTER, CANNOT_BE_OPENED, BrokenTarget, Err, Ok, Skip, Unknown
 from leasehold.oracle.check import Options, check
 from leasehold.wire.client import WireDoor
 
@@ -55,21 +55,42 @@ HELLO = json.loads(sys.argv[1])
 opened = pathlib.Path(os.environ["LEASEHOLD_DATA"], "opened")
 for line in sys.stdin:
     request = json.loads(line)
-    if request["cmd"] == sys.argv[2] and opened.exists():
+    if request["cmd"] == sys.argv[2] and opened.exists() and len(opened.read_text()) >= int(sys.argv[3]):
         sys.exit("the journal is damaged")
     if request["cmd"] == "open":
-        opened.touch()
+        opened.write_text(opened.read_text() + "x" if opened.exists() else "x")
     value = HELLO if request["cmd"] == "hello" else {} if request["cmd"] != "call" else None
     print(json.dumps({"seq": request["seq"], "ok": value}), flush=True)
 """
 """An adapter that ends when it is asked to say hello, or to open, on data that another one left."""
 
 
+HELLO_AGAIN = json.dumps({**HELLO, "capabilities": {**CAPABILITIES, "tier": "durable", "reopen": True, "kill": True}})
+
+
+@pytest.mark.requirement("LAW-10")
+def test_a_store_that_cannot_be_opened_some_time_after_a_kill_is_no_broken_adapter() -> None:
+    door = WireDoor([sys.executable, "-c", FRAGILE, HELLO_AGAIN, "open", "2"], "fragile")
+    with door.alarm():
+        door.fresh("alpha")
+        assert door.crash(0, "load_session_meta", (), AFTER) == Ok(None)
+        assert door.call(0, "load_session_meta", ()) == Ok(None)
+        door.reopen()
+        lost = door.call(0, "load_session_meta", ())
+        assert isinstance(lost, Err)
+        assert lost.message.startswith(CANNOT_BE_OPENED)
+    door = WireDoor([sys.executable, "-c", FRAGILE, HELLO_AGAIN, "open", "1"], "fragile")
+    door.fresh("alpha")
+    assert door.call(0, "load_session_meta", ()) == Ok(None)
+    door.reopen()
+    with door.alarm(), pytest.raises(BrokenTarget, match="the journal is damaged"):  # that was not killed
+        door.call(0, "load_session_meta", ())
+
+
 @pytest.mark.requirement("LAW-10")
 @pytest.mark.parametrize("cmd", ["hello", "open"])
 def test_an_adapter_that_cannot_be_started_again_is_the_stores_fault(cmd: str) -> None:
-    hello = {**HELLO, "capabilities": {**CAPABILITIES, "tier": "durable", "reopen": True, "kill": True}}
-    door = WireDoor([sys.executable, "-c", FRAGILE, json.dumps(hello), cmd], "fragile")
+    door = WireDoor([sys.executable, "-c", FRAGILE, HELLO_AGAIN, cmd, "1"], "fragile")
     with door.alarm():
         for _ in range(2):
             door.fresh("alpha")
