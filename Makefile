@@ -17,7 +17,7 @@ check: setup ## check the SQLite store against the model, and show the report
 test: lint ## lint, then every test
 	@$(BIN)/python -m pytest -n 2 -m "not heavy"
 
-heavy: setup ## what make test leaves out: every concurrency and crash liar by a whole check (about 20 minutes); PART=1/8: a part
+heavy: setup ## what make test leaves out: above all every concurrency and crash liar by a whole check (about 20 minutes); PART=1/8: a part
 	@$(BIN)/python -m pytest -n 2 -m heavy $(if $(PART),--part $(PART))
 
 lint: setup ## ruff, mypy strict, import contracts

@@ -135,6 +135,7 @@ def test_items_are_chosen_as_tests_are(session: Session) -> None:
     wrong.stderr.fnmatch_lines(["*leasehold::LEESE-3 is no requirement*"])
 
 
+@pytest.mark.heavy
 def test_last_failed_and_workers(session: Session) -> None:
     session.check("TwoOwners", "-k", "LEASE-3 or META-1")
     assert set(ended(session.check("TwoOwners", "--lf"))) == {"LEASE-3"}
@@ -161,6 +162,7 @@ def test_wrong_usage(words: list[str], says: str, session: Session) -> None:
 # -- known deviations --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_register_is_made_explained_and_held(session: Session) -> None:
     path = session.path / "known.toml"
     words = ("--deviations", "known.toml")
