@@ -24,7 +24,7 @@ from leasehold.oracle.drive import advance, end, seeded
 from leasehold.oracle.kill import KillDoor
 from leasehold.oracle.points import Points
 from leasehold.oracle.probe import LONG, enqueue
-from leasehold.oracle.provoke import RERUNS, Tally, do, one_by_one, seen_again
+from leasehold.oracle.provoke import RERUNS, Tally, do, do_all, one_by_one, seen_again
 from leasehold.oracle.races import ALL, BOB, Race, races
 from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Reopen, Run, Step, failure
 from leasehold.oracle.walker import FOCI, Walker
@@ -235,13 +235,9 @@ class Crashes:
                 if step.kill == AFTER and step.action is one.command:
                     one.points.count = self.door.points
                     one.points.likely = self.door.marks[:-1]  # after the last change nothing is half done
-            for step in self._afterwards(execution, one.command):
-                found = do(execution, step)
-                if found is not None:
-                    return found
+            return do_all(execution, self._afterwards(execution, one.command))
         except Indefinite:
             return None
-        return None
 
     def _afterwards(self, execution: Execution, command: Command) -> Iterator[Step]:
         """Read everything back; then what a client would do that had no answer; then what a store that forgot gives twice.
@@ -304,18 +300,13 @@ class Crashes:
         self.tally.kills += 1
         execution = Execution(self.door, self.contract, self.coverage)
         try:
-            for step in steps:
-                found = do(execution, step)
-                if found is not None:
-                    return found
+            found = do_all(execution, steps)
+            if found is not None:
+                return found
             walker = Walker(seeded(self._seed), self.contract, self.door.capabilities)
-            for one in walker.read_back(execution.state):
-                found = do(execution, Step(execution.now, 0, one))
-                if found is not None:
-                    return found
+            return do_all(execution, (Step(execution.now, 0, one) for one in walker.read_back(execution.state)))
         except Indefinite:
-            pass
-        return None
+            return None
 
     def _walked(self) -> Failure | None:
         """A drawn run with a kill at a drawn point, and the rest of the run after it."""

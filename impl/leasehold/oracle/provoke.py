@@ -6,7 +6,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import define, evolve
 
@@ -234,6 +234,11 @@ def do(execution: Execution, one: Step) -> Failure | None:
     return None if mismatch is None else failure(execution, mismatch)
 
 
+def do_all(execution: Execution, steps: Iterable[Step]) -> Failure | None:
+    """Execute steps until one is answered wrongly. They may be made as they are asked for, from what was answered before."""
+    return next((found for one in steps if (found := do(execution, one)) is not None), None)
+
+
 def one_by_one(threads: Threads, race: Race, seed: int) -> Failure | None:
     """What is wrong without a second client is told better by a run of one client."""
     for order in _orders(len(race.clients)):
@@ -242,17 +247,15 @@ def one_by_one(threads: Threads, race: Race, seed: int) -> Failure | None:
         for number in order:
             steps += [Step(race.before[-1].at if race.before else START, number, one) for one in race.clients[number]]
         try:
-            for one in steps:
-                found = do(execution, one)
-                if found is not None:
-                    return found
-            walker = Walker(seeded(seed), threads.contract, threads.door.capabilities)
-            for action in _afterwards(threads, race, walker.read_back(execution.state)):
-                found = do(execution, Step(execution.now, 0, action))
-                if found is not None:
-                    return found
+            found = do_all(execution, steps)
+            if found is None:
+                walker = Walker(seeded(seed), threads.contract, threads.door.capabilities)
+                actions = _afterwards(threads, race, walker.read_back(execution.state))
+                found = do_all(execution, (Step(execution.now, 0, action) for action in actions))
         except Indefinite:
             continue
+        if found is not None:
+            return found
     return None
 
 
