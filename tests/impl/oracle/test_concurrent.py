@@ -378,3 +378,64 @@ def test_lines_at_which_others_waited_come_last_and_gaps_between_them_first() ->
         second.tried(at, waited=at in {3, 4, 8, 9})
     assert set(order[:3]) == {5, 6, 7}
     assert set(order[-4:]) == {3, 4, 8, 9}
+
+
+# -- what is asked when the clients are done ---------------------------------------------------------------------------------------
+
+
+class ForgetsTurns(MemoryStore):
+    """No read shows that a turn is not known any more."""
+
+    def commit_runtime_state(self, commit: Any) -> Any:
+        result = super().commit_runtime_state(commit)
+        self._state.stamps.clear()
+        return result
+
+
+class ClosesForAll(MemoryStore):
+    """A handle that is closed takes the others with it."""
+
+    closed: ClassVar[bool] = False
+
+    def close(self) -> None:
+        ClosesForAll.closed = True
+
+    def load_session(self, scope: Any) -> Any:
+        if ClosesForAll.closed:
+            raise RuntimeError("it is closed")
+        return super().load_session(scope)
+
+
+class OpensOnce(MemoryStore):
+    """A durable store that cannot be opened a second time."""
+
+    capabilities = Capabilities(tier="durable", handles=3, reopen=True, concurrent=True)
+    opened: ClassVar[int] = 0
+
+    def open_handle(self) -> Any:
+        OpensOnce.opened += 1
+        if OpensOnce.opened > 1:
+            raise RuntimeError("the log is damaged")
+        return super().open_handle()
+
+
+@pytest.mark.parametrize(
+    ("store", "name", "refused"),
+    [
+        (ForgetsTurns, "two turns committed", "commit_runtime_state"),
+        (ClosesForAll, "two commits of a first revision", "load_session"),
+        (OpensOnce, "two commits of a first revision", "load_session"),
+    ],
+)
+def test_what_only_shows_afterwards_is_asked_for(store: Any, name: str, refused: str) -> None:
+    here = threads(store)
+    ClosesForAll.closed, OpensOnce.opened = False, 0
+    one = next(one for one in races(here.door.capabilities) if one.name == name)
+    history = here.run(one, Schedule((0, 1), []))
+    assert isinstance(history, History)
+    result, _ = judged(history)
+    assert result is not None
+    assert result.verdict == "not linearizable"
+    found = finding(history, result, one)
+    assert refused in {one.call.action.op for one in found.refused}
+    assert (found.requirement == "LAW-10") is (store is OpensOnce)
