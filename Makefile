@@ -5,6 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN    := .venv/bin
 UV     := uv==0.13.9
 
+# Where bytecode is not kept, each of the hundreds of processes that the tests start compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: reference screenshot corpus vectors help check test heavy lint prove bench grade setup lock clean
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "pytest.md").read_text("utf-8")
 ITEMS = len(REQUIREMENTS) + 1
 """One for each requirement, and the one for the whole."""
+SHORT = ("--leasehold-budget", "0.3s")
+"""Enough for every requirement of leases and metadata."""
 
 
 class Session:
@@ -123,9 +125,9 @@ def test_items_are_chosen_as_tests_are(session: Session) -> None:
     session.pytester.makepyfile("def test_other():\n    pass")
     listed = session.check("memory", "--collect-only")
     listed.stdout.fnmatch_lines(["collected *", "*<Function test_other>", "<LeaseholdTarget memory>", "  <RequirementItem LAW-1>"])
-    chosen = set(ended(session.check("memory", "-k", "LEASE-3 or other")))
+    chosen = set(ended(session.check("memory", *SHORT, "-k", "LEASE-3 or other")))
     assert chosen == {"LEASE-3", "test_items_are_chosen_as_tests_are.py::test_other"}
-    assert set(ended(session.check("memory", "leasehold::LEASE-3", "leasehold::META-1"))) == {"LEASE-3", "META-1"}
+    assert set(ended(session.check("memory", *SHORT, "leasehold::LEASE-3", "leasehold::META-1"))) == {"LEASE-3", "META-1"}
     assert len(session.check("memory", "--collect-only", "-q", "-m", "leasehold").outlines) >= ITEMS
     only = session.check("memory", "--collect-only", "-q", "leasehold").stdout.str()
     assert "leasehold::LEASE-3" in only

@@ -199,13 +199,16 @@ they wait, each does.
 @pytest.mark.requirement("LAW-10")
 @pytest.mark.parametrize(("how", "rule"), [("waits", None), ("does not wait", "LAW-10")])
 def test_an_adapter_is_killed_with_several_calls_under_way(how: str, rule: str | None) -> None:
-    door, tally, found = WireDoor([sys.executable, "-c", GROUPED, how], how), Tally(), None
+    door, tally = WireDoor([sys.executable, "-c", GROUPED, how], how), Tally()
+    found: object = None
     with door.alarm():
         crashes = Crashes(door, RECOMMENDED, 1, Coverage(), tally)
         assert crashes.threads is not None
-        while tally.kills < (300 if rule else 20) and found is None:
+        for _ in range(300 if rule else 20):
             crashes.threads.trip = 0.01
             found = crashes._under_way()
+            if found is not None and (rule is None or (isinstance(found, RaceFinding) and found.again)):
+                break  # on a busy machine not every finding is seen again
     assert tally.histories > 0
     if rule is None:
         assert found is None
