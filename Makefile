@@ -17,8 +17,9 @@ help: ## this list
 check: setup ## check the SQLite store against the model, and show the report
 	@$(BIN)/leasehold check sqlite
 
+# three at once on two cores: many a test waits for a disk, a deadline or another process
 test: lint ## lint, then every test
-	@$(BIN)/python -m pytest -n 2 -m "not heavy"
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m "not heavy"
 
 heavy: setup ## what make test leaves out: above all every concurrency and crash liar by a whole check (about 20 minutes); PART=1/8: a part
 	@$(BIN)/python -m pytest -n 2 -m heavy $(if $(PART),--part $(PART))
