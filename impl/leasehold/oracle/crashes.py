@@ -20,7 +20,7 @@ from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Crashing, Door, 
 from leasehold.oracle.binding import operation
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.coverage import Coverage
-from leasehold.oracle.drive import advance, end, seeded
+from leasehold.oracle.drive import advance, attempt, end, seeded
 from leasehold.oracle.kill import KillDoor
 from leasehold.oracle.points import Points
 from leasehold.oracle.probe import LONG, enqueue
@@ -300,9 +300,10 @@ class Crashes:
         self.tally.kills += 1
         execution = Execution(self.door, self.contract, self.coverage)
         try:
-            found = do_all(execution, steps)
-            if found is not None:
-                return found
+            for one in steps:
+                mismatch = attempt(execution, one)
+                if mismatch is not None:
+                    return failure(execution, mismatch)
             walker = Walker(seeded(self._seed), self.contract, self.door.capabilities)
             return do_all(execution, (Step(execution.now, 0, one) for one in walker.read_back(execution.state)))
         except Indefinite:
@@ -338,15 +339,15 @@ class Crashes:
             return None
         at = self._rng.randint(1, max(1, 2 * points)) if self._rng.random() < 0.8 else AFTER
         count = len(execution.steps)
-        found = do(execution, evolve(one, kill=at))
+        mismatch = attempt(execution, evolve(one, kill=at))
         self.tally.kills += 1
-        if found is None and len(execution.steps) > count:
+        if mismatch is None and len(execution.steps) > count:
             if isinstance(execution.answers[-1], Unknown):
                 walker.lost(one.action)
             else:
                 walker.took(one.action, False, before, execution.state)
             walker.pending += walker.read_back(execution.state)
-        return found
+        return None if mismatch is None else failure(execution, mismatch)
 
 
 def _unusual(steps: Sequence[Step], marks: Mapping[int, Sequence[int]]) -> list[int]:

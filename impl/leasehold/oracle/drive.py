@@ -65,7 +65,7 @@ def walk(
 def end(execution: Execution, walker: Walker) -> Failure | None:
     """Walk the epilogue."""
     for one in walker.epilogue(execution.state):
-        mismatch = _try(execution, one)
+        mismatch = attempt(execution, one)
         if mismatch is not None:
             return failure(execution, mismatch)
     return None
@@ -76,7 +76,7 @@ def advance(execution: Execution, walker: Walker, among: Sequence[str] = ()) -> 
     before = execution.state
     one = walker.next(before, among)
     count = len(execution.steps)
-    mismatch = _try(execution, one)
+    mismatch = attempt(execution, one)
     if mismatch is None and len(execution.steps) > count:
         if isinstance(execution.answers[-1], Unknown) and not isinstance(one.action, Reopen):
             walker.lost(one.action)
@@ -92,7 +92,8 @@ def _granted(execution: Execution, one: Step) -> bool:
     return execution.last is not None and not isinstance(execution.last.response, Refused | Absent)
 
 
-def _try(execution: Execution, one: Step) -> Mismatch | None:
+def attempt(execution: Execution, one: Step) -> Mismatch | None:
+    """Execute a step of a walk. What could not be done, or has no answer to judge, is no mismatch."""
     try:
         return execution.do(one)
     except (Unbound, Silence):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from attrs import evolve
@@ -28,6 +29,7 @@ from leasehold.stores.sqlite import SqliteStore
 from leasehold.targets import at_place, open_target, why_not_killed
 from leasehold.wire.client import WireDoor
 from leasehold_model.machine import RECOMMENDED
+from tests.liars.crashing import CompactsBeside, CompactsInPlace, Logged, Opened, here
 
 CAPABILITIES = Capabilities(tier="durable", handles=8, reopen=True, concurrent=True, kill=True)
 CLAIM = "try_claim_session_execution_lease"
@@ -219,6 +221,46 @@ def test_an_adapter_is_killed_with_several_calls_under_way(how: str, rule: str |
     assert found.kill > 0
     assert found.again > 0
     assert seen_again(found).startswith(f"The adapter was killed {found.kill} microseconds after the first calls were sent")
+
+
+class TidiesUp(CompactsInPlace):
+    """The log is emptied and written again after every thirty calls; or, ``beside``, a new one takes its place."""
+
+    beside: ClassVar[bool] = False
+
+    def _again(self, opened: Opened) -> None:
+        Logged._again(self, opened)
+
+    def _write(self, opened: Opened, entry: bytes) -> None:
+        super()._write(opened, entry)
+        opened.pending.append(entry)
+        if len(opened.pending) % 30 == 0:
+            entries = [pickle.dumps(one) for one in self._entries()]
+            (CompactsBeside if self.beside else CompactsInPlace)._compact(self, entries)
+
+
+class TidiesUpBeside(TidiesUp):
+    beside = True
+
+
+def tidies_up(clock: Clock) -> TidiesUp:
+    return TidiesUp(clock, here())
+
+
+def tidies_up_beside(clock: Clock) -> TidiesUp:
+    return TidiesUpBeside(clock, here())
+
+
+@pytest.mark.requirement("LAW-10")
+@pytest.mark.parametrize(("name", "wrong"), [("tidies_up", True), ("tidies_up_beside", False)])
+def test_a_long_run_is_killed_where_a_store_tidies_up(name: str, wrong: bool) -> None:
+    door, tally = KillDoor(f"python:{__name__}:{name}", CAPABILITIES, 5.0), Tally()
+    try:
+        found = list(Crashes(door, RECOMMENDED, 1, Coverage(), tally)._long())
+    finally:
+        door.shut()
+    assert tally.kills == len(found) > 0
+    assert any(one is not None for one in found) is wrong
 
 
 def test_which_stores_are_killed() -> None:
