@@ -29,10 +29,10 @@ AT_FIRST, AT_ONCE, APART = 2, 4, 8
 Few at first, so that where calls are slow every race is looked at. Races of two sessions are few, and their lines many.
 """
 
-LONG_WAIT, LONG_WAITS, SELDOM = 0.11, 1, 60
-"""Seconds for which clients are left to wait for another, how often for each operation, and after how many histories each time.
+LONG_WAIT, LONG_WAITS, WAITED = 0.11, 1, 0.08
+"""Seconds for which clients are left to wait for another, how often for each operation, and how much of the time that may take.
 
-Who gives up waiting has to say so.
+Who gives up waiting has to say so. Each operation waits for its like, and for another, which changes more of its answer.
 """
 
 RERUNS = 5
@@ -86,8 +86,8 @@ class Provoker:
         self._seed = seed
         self._drawn = 0
         self._lines = (Lines(), Lines())  # where clients of one session wait, those of two need not
-        self._waited: Counter[tuple[bool, str]] = Counter()
-        self._patient = 0
+        self._waited: Counter[tuple[bool, bool, str]] = Counter()
+        self._spent, self._patient = 0.0, 0.0  # seconds: in all races, and in those with long waits
         self._runs = self._all()
 
     def run(self) -> RaceFinding | Failure | None:
@@ -126,7 +126,7 @@ class Provoker:
             yield self._once(one.race, first)
             one.points = LinePoints(self._lines[one.race.sessions > 1], first.places[: first.shared], one.race.operations)
         apart = one.race.sessions > 1
-        operations = [(apart, op) for op in one.race.operations]
+        operations = [(apart, len(one.race.operations) > 1, op) for op in one.race.operations]
         for _ in range(APART * most if apart else most):
             at = one.points.next()
             if at is None:
@@ -135,11 +135,13 @@ class Provoker:
             found = self._once(one.race, schedule)
             one.points.tried(at, waited=schedule.stuck > 0)
             yield found
-            seldom = self.tally.histories > SELDOM * self._patient
+            seldom = self._patient < WAITED * self._spent
             if schedule.stuck and seldom and min(self._waited[op] for op in operations) < LONG_WAITS:
                 self._waited.update(operations)
-                self._patient += 1
-                yield self._once(one.race, Schedule(one.order, [at], patience=LONG_WAIT))
+                before = self._spent
+                found = self._once(one.race, Schedule(one.order, [at], patience=LONG_WAIT))
+                self._patient += self._spent - before
+                yield found
 
     def _randomly(self, race: Race, count: int) -> RaceFinding | Failure | None:
         """Several changes, at lines or opcodes."""
@@ -164,10 +166,13 @@ class Provoker:
         threads = threads or self.threads
         if isinstance(threads.door, WireDoor):  # no lines of another program are seen: its clients would come in turn
             schedule = None
+        began = time.monotonic()
         try:
             history = threads.run(race, schedule)
         except Hung as hung:
             return RaceFinding("LAW-13", f"{race.name}: {hung}", race=race)
+        finally:
+            self._spent += time.monotonic() - began
         if history is None or isinstance(history, Failure):
             return history
         result, _ = judged(history)

@@ -15,14 +15,14 @@ from leasehold.oracle.answers import Answer, BrokenTarget, Ok, Unknown
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, contract_that_allows, finding, judged
 from leasehold.oracle.points import LinePoints, Lines, Points
 from leasehold.oracle.probe import ANN, lane
-from leasehold.oracle.provoke import Provoker, Tally
+from leasehold.oracle.provoke import LONG_WAIT, Provoker, Tally
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.races import BOB, Race, ask, race, races
 from leasehold.oracle.rejudge import others
 from leasehold.oracle.run import Failure
 from leasehold.oracle.schedule import Schedule, is_stores
 from leasehold.records import Commit, CommitResult, Lease, Read, ReadScope
-from leasehold.store import Capabilities, Clock, Indeterminate
+from leasehold.store import Capabilities, Clock, Contended, Indeterminate
 from leasehold.stores import memory, sqlite
 from leasehold.stores.memory import MemoryStore
 from leasehold_model.machine import RECOMMENDED
@@ -439,3 +439,74 @@ def test_what_only_shows_afterwards_is_asked_for(store: Any, name: str, refused:
     found = finding(history, result, one)
     assert refused in {one.call.action.op for one in found.refused}
     assert (found.requirement == "LAW-10") is (store is OpensOnce)
+
+
+class CutsOff(MemoryStore):
+    """Who opens a handle takes what is being written for the rest of a crash, and cuts it off."""
+
+    capabilities = Capabilities(handles=3, concurrent=True)
+    under_way: ClassVar[int] = 0
+    cut: ClassVar[bool] = False
+
+    def open_handle(self) -> Any:
+        CutsOff.cut = CutsOff.under_way > 0
+        return super().open_handle()
+
+    def enqueue_queued_work(self, batch: Any) -> Any:
+        CutsOff.under_way += 1
+        CutsOff.cut = False
+        stored = super().enqueue_queued_work(batch)
+        lost = CutsOff.cut
+        CutsOff.under_way -= 1
+        return self.cancel_queued_work_batch(stored.session_id, stored.batch_id) if lost else stored
+
+
+@pytest.mark.requirement("QUEUE-1", "LAW-12")
+@pytest.mark.parametrize(("name", "wrong"), [("a handle is opened while work comes", True), ("a claim while work comes", False)])
+def test_handles_are_opened_in_a_race(name: str, wrong: bool) -> None:
+    here = threads(CutsOff)
+    one = next(one for one in races(here.door.capabilities) if one.name == name)
+    verdicts = set()
+    for point in range(1, 60):
+        history = here.run(one, Schedule((0, 1), [point]))
+        assert isinstance(history, History)
+        result, _ = judged(history)
+        assert result is not None
+        verdicts.add(result.verdict)
+    assert ("not linearizable" in verdicts) is wrong
+
+
+class GivesUp(MemoryStore):
+    """Who waits for over 50 ms is told that the lane is held by another."""
+
+    capabilities = Capabilities(handles=3, concurrent=True)
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        if not self._lock.acquire(timeout=0.05):  # type: ignore[union-attr]  # no handle is closed here
+            return self.late()
+        self._lock.release()  # type: ignore[union-attr]
+        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+    def late(self) -> Lease | None:
+        return None
+
+
+class SaysSo(GivesUp):
+    """The same, and says so."""
+
+    def late(self) -> Lease | None:
+        raise Contended("the store is busy: try again")
+
+
+@pytest.mark.requirement("LAW-12")
+@pytest.mark.parametrize("store", [GivesUp, SaysSo])
+def test_clients_are_now_and_then_left_to_wait(store: type) -> None:
+    provoker, found = Provoker(threads(store), 1, tally := Tally()), None
+    while found is None and tally.histories < 500:
+        found = provoker.run()
+    if store is SaysSo:
+        assert found is None
+        return
+    assert isinstance(found, RaceFinding)
+    assert found.schedule is not None
+    assert (found.requirement[:5], found.schedule.patience) == ("LEASE", LONG_WAIT)
