@@ -52,7 +52,8 @@ class Lines:
 class LinePoints:
     """The points of one race, each with its line. The same lines come by in many races: those that no race tried come first.
 
-    A line at which others waited comes last everywhere, and a gap between two such lines, where a lock was let go, first.
+    A line at which others waited comes last everywhere, and a gap between two such lines, where a lock was let go, first. Every
+    other one is a gap in which others went on before, in whatever race, if there is one: there something was let go for certain.
     """
 
     def __init__(self, lines: Lines, places: Sequence[Line], operations: Sequence[str]) -> None:
@@ -69,11 +70,13 @@ class LinePoints:
         lines, places = self._lines, self.places
         waiting = [lines.waits(place) for place in places]
         gaps = _gaps(waiting)
+        certain = (len(places) - len(self._left)) % 2 == 0
 
-        def rank(at: int) -> tuple[int, bool, bool, int, int, int]:
+        def rank(at: int) -> tuple[int, bool, bool, bool, int, int, int]:
             place = places[at]
+            let_go = certain and gaps[at] and lines.free[place] > 0
             in_race = lines.in_race[place, self._operations]
-            return self._here[place], waiting[at], not gaps[at], in_race, lines.seen[place], at
+            return self._here[place], not let_go, waiting[at], not gaps[at], in_race, lines.seen[place], at
 
         return 1 + min(self._left, key=rank)
 
