@@ -70,7 +70,7 @@ class LinePoints:
         lines, places = self._lines, self.places
         waiting = [lines.waits(place) for place in places]
         gaps = _gaps(waiting)
-        certain = (len(places) - len(self._left)) % 2 == 0
+        certain = (len(places) - len(self._left)) % 2 == 1
 
         def rank(at: int) -> tuple[int, bool, bool, bool, int, int, int]:
             place = places[at]
