@@ -86,6 +86,7 @@ class Schedule:
         self._own = own or is_stores
         self._turn = self._order[0]
         self._over = False
+        self._native: dict[int, int] = {}
         self._go = {client: threading.Event() for client in self._order}
         self._go[self._turn].set()
         self._done: set[int] = set()
@@ -101,6 +102,7 @@ class Schedule:
 
     def begin(self, client: int) -> None:
         """Wait for the first turn; from here on every point of this thread counts."""
+        self._native[client] = threading.get_native_id()
         self._go[client].wait()
         sys.settrace(lambda frame, _event, _arg: self._enter(client, frame))
 
@@ -176,11 +178,20 @@ class Schedule:
                 return False
             with self._lock:
                 waited = now - self._moved
-                if waited > self.patience and (self.points == seen or waited > max(LONG_TURN, self.patience)):
+                still = self.points == seen and not _is_at_work(self._native.get(self._turn, 0))
+                if waited > self.patience and (still or waited > max(LONG_TURN, self.patience)):
                     self.stuck += 1
                     self._pass_on(self._turn)
                 seen = self.points
         return True
+
+
+def _is_at_work(thread: int) -> bool:
+    """This thread has or wants a processor, or waits for a disk: it is the machine that is slow. Where that cannot be seen: no."""
+    try:
+        return Path(f"/proc/self/task/{thread}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] in "RD"
+    except OSError:
+        return False
 
 
 os.register_at_fork(after_in_child=lambda: sys.settrace(None))  # what a store forks in a call is no client

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -342,6 +344,35 @@ def test_turns_change_where_the_schedule_says() -> None:
     assert turns((1, 0), []) == [1] * 6 + [0] * 6
     assert turns((0, 1), [3]) == [0] * 2 + [1] * 6 + [0] * 4
     assert turns((0, 1), [3, 5]) == [0] * 2 + [1] * 1 + [0] * 4 + [1] * 5
+
+
+class Slow(MemoryStore):
+    """Works for some milliseconds without a line of its own, or sleeps."""
+
+    sleeps: ClassVar[bool] = False
+    data: ClassVar[bytes] = b""
+
+    def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
+        if self.sleeps:
+            time.sleep(0.005)
+        else:
+            hashlib.sha256(self.data)
+        return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
+
+
+@pytest.mark.parametrize("sleeps", [False, True])
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells what a thread does")
+def test_who_works_is_not_taken_to_wait(monkeypatch: pytest.MonkeyPatch, sleeps: bool) -> None:
+    began, some = time.perf_counter(), bytes(2_000_000)
+    hashlib.sha256(some)
+    monkeypatch.setattr(Slow, "sleeps", sleeps)
+    monkeypatch.setattr(Slow, "data", bytes(int(len(some) * 0.006 / (time.perf_counter() - began))))
+    here, stuck = threads(Slow), []
+    for _ in range(5):
+        schedule = Schedule((0, 1), [2])
+        here.run(TWO_ASK, schedule)
+        stuck.append(schedule.stuck)
+    assert (min(stuck) > 0) is sleeps, stuck
 
 
 def test_points_are_lines_of_stores_and_of_nothing_else() -> None:
