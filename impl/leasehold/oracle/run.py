@@ -16,7 +16,8 @@ from leasehold.oracle.judge import judge
 from leasehold.oracle.moment import Mismatch, Moment
 from leasehold.oracle.vocabulary import session
 from leasehold.oracle.worlds import Took, TooMany, World, after_losing, distinct, reachable, translated
-from leasehold_model.ids import Millis, SessionId
+from leasehold_model.claim import AbandonClaim, RenewClaim
+from leasehold_model.ids import BatchId, Millis, SessionId
 from leasehold_model.machine import Command, Contract, initial, step
 from leasehold_model.outcome import Silent
 from leasehold_model.state import State
@@ -133,6 +134,7 @@ class Execution:
 
     def _call(self, step_: Step, command: Command) -> Mismatch | None:
         now = max(self.now + 1, _real_ms()) if self.real else step_.at
+        command = self._as_sent(command)
         after, response = step(self.state, command, Millis(now), self.contract)
         if isinstance(response, Silent):
             raise Silence(response.why)
@@ -173,6 +175,18 @@ class Execution:
                 self.coverage.judged(moment)
             self.state = after
         return mismatch
+
+    def _as_sent(self, command: Command) -> Command:
+        """A claim is sent as it was given: where an answer was lost, perhaps of other batches than the run has it."""
+        if not isinstance(command, RenewClaim | AbandonClaim) or not any(isinstance(one, Unknown) for one in self.answers):
+            return command
+        known = self.binding.claims.get(command.claim)
+        if known is None:
+            return command
+        names = [self.binding.batch_of.get(one.batch_id) for one in known.batches]
+        if None in names:
+            raise Unbound(f"a batch of claim {command.claim}")
+        return evolve(command, batches=tuple(BatchId(one) for one in names if one is not None))
 
     def _sent(self, one: Step, op: str, args: tuple[Any, ...]) -> Answer:
         crash = getattr(self.door, "crash", None) if one.kill and not self.door.not_killed else None

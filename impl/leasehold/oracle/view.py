@@ -48,7 +48,8 @@ class View:
         if isinstance(command, RenewClaim | AbandonClaim):
             if command.claim > 0 and command.claim not in known.claims:
                 return None
-            changed["batches"] = command.batches or self._taken(int(command.claim))
+            if command.claim in known.claims:  # it is sent as it was given
+                changed["batches"] = self._taken(int(command.claim))
         if isinstance(command, CommitState) and command.completions:
             if any(one.claim > 0 and one.claim not in known.claims for one in command.completions):
                 return None

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from itertools import combinations, product
+from typing import Any, ClassVar
 
 import pytest
 from attrs import evolve
 
 from leasehold.oracle.answers import Unknown
+from leasehold.oracle.binding import Unbound
 from leasehold.oracle.moment import Mismatch
-from leasehold.oracle.probe import ANN, LOAD, commit, enqueue, fence, lane
+from leasehold.oracle.probe import ANN, LOAD, claim, commit, enqueue, fence, lane
 from leasehold.oracle.python_door import PythonDoor
-from leasehold.oracle.run import BOUND, START, Execution, Indefinite, Step, failure
+from leasehold.oracle.run import BOUND, START, Execution, Indefinite, Silence, Step, failure
 from leasehold.oracle.worlds import MOST_LOST
 from leasehold.records import Batch
-from leasehold.store import Indeterminate
+from leasehold.store import OPERATIONS, Indeterminate, Refusal
 from leasehold.stores.memory import MemoryStore
+from leasehold_model.claim import AbandonClaim, RenewClaim
 from leasehold_model.commit import TurnStamp
-from leasehold_model.ids import Millis, Name, OwnerId, TurnHash, TurnId
+from leasehold_model.ids import BatchId, ClaimId, LeaseToken, Millis, Name, OwnerId, TurnHash, TurnId
 from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract
 from leasehold_model.queue import ListQueued
@@ -201,3 +205,46 @@ def test_a_run_ends_when_too_many_answers_are_lost() -> None:
         assert run(enqueue(10 + number), lose=True) is None
     with pytest.raises(Indefinite, match="still take effect"):
         run(enqueue(30), lose=True)
+
+
+class LosesSome(MemoryStore):
+    """Answers of the calls with these numbers are lost; the value says whether the call took effect."""
+
+    plan: ClassVar[dict[int, bool]] = {}
+    calls: ClassVar[int] = 0
+
+
+def _losing(op: str) -> Any:
+    def method(store: Any, *args: Any) -> Any:
+        LosesSome.calls += 1
+        took = LosesSome.plan.get(LosesSome.calls)
+        if took is None:
+            return getattr(MemoryStore, op)(store, *args)
+        if took:
+            with suppress(Refusal):
+                getattr(MemoryStore, op)(store, *args)
+        raise Indeterminate("lost")
+
+    return method
+
+
+for _op in OPERATIONS:
+    setattr(LosesSome, _op, _losing(_op))
+
+
+@pytest.mark.requirement("LAW-12", "QUEUE-11", "QUEUE-12")
+def test_a_claim_is_sent_as_it_was_given_whatever_the_run_calls_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an enqueue was lost, a claim is of other batches; a second claim, lost too, may or may not have taken one of them."""
+    held = (ClaimId(61), LeaseToken(61), (BatchId(10), BatchId(11)))
+    door = PythonDoor(LosesSome, "loses some")
+    for last in (RenewClaim(BOUND, *held, Millis(9)), AbandonClaim(BOUND, *held)):
+        queued = [enqueue(number) for number in (10, 11, 12)]
+        run = [lane(), *queued, claim(61, 2, 0), claim(62, 1), last, ALL]
+        for lost in (one for count in range(4) for one in combinations(range(1, len(run) + 1), count)):
+            for took in product((True, False), repeat=len(lost)):
+                monkeypatch.setattr(LosesSome, "plan", dict(zip(lost, took, strict=True)))
+                monkeypatch.setattr(LosesSome, "calls", 0)
+                execution = Execution(door, Contract(persistent_manifest=True))
+                for command in run:
+                    with suppress(Unbound, Silence, Indefinite):
+                        assert execution.do(Step(START, 0, command)) is None, (LosesSome.plan, command)
