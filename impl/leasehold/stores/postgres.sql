@@ -125,7 +125,8 @@ CREATE TABLE leasehold.batch (
     wake_at bigint NOT NULL,
     PRIMARY KEY (store_id, session_id, enqueue_seq)
 );
-CREATE INDEX batch_ready ON leasehold.batch (store_id, session_id, enqueue_seq) WHERE ready;
+-- + 0: no other index has this order, so a claim takes this one, whatever the planner thinks of how many rows are ready.
+CREATE INDEX batch_ready ON leasehold.batch (store_id, session_id, (enqueue_seq + 0)) WHERE ready;
 CREATE INDEX batch_waiting ON leasehold.batch (store_id, session_id, wake_at) WHERE NOT ready;
 CREATE UNIQUE INDEX batch_source_key ON leasehold.batch (store_id, session_id, source_key) WHERE source_key IS NOT NULL;
 
@@ -356,7 +357,7 @@ BEGIN
             FROM leasehold.batch
             WHERE store_id = p_store AND session_id = p_session AND ready AND available_at <= v_now
               AND (claim_expires_at IS NULL OR claim_expires_at <= v_now)
-            ORDER BY enqueue_seq LIMIT 1
+            ORDER BY enqueue_seq + 0 LIMIT 1
         )
         RETURNING enqueue_seq, source_key, delivery_policy, slot_policy, merge_key, available_at, enqueued_at, payloads,
                   claim_id, fencing_token, claimed_at, claim_expires_at;
@@ -368,7 +369,7 @@ BEGIN
             SELECT enqueue_seq, delivery_policy, slot_policy, merge_key, fencing_token FROM leasehold.batch
             WHERE store_id = p_store AND session_id = p_session AND ready AND available_at <= v_now
               AND (claim_expires_at IS NULL OR claim_expires_at <= v_now)
-            ORDER BY enqueue_seq LIMIT p_limit
+            ORDER BY enqueue_seq + 0 LIMIT p_limit
         LOOP -- P-JOIN-GAP skip: what is no candidate does not end the run
             IF v_run = '{}' THEN
                 EXIT WHEN p_active AND v_next.delivery_policy <> 'earliest_safe_boundary'; -- QUEUE-6
