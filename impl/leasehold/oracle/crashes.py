@@ -20,13 +20,13 @@ from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Crashing, Door, 
 from leasehold.oracle.binding import operation
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.coverage import Coverage
-from leasehold.oracle.drive import advance, attempt, end, seeded
+from leasehold.oracle.drive import advance, end, seeded
 from leasehold.oracle.kill import KillDoor
 from leasehold.oracle.points import Points
 from leasehold.oracle.probe import LONG, enqueue
 from leasehold.oracle.provoke import RERUNS, Tally, do, do_all, one_by_one, seen_again
 from leasehold.oracle.races import ALL, BOB, Race, races
-from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Reopen, Run, Step, failure
+from leasehold.oracle.run import BOUND, OTHER, START, Execution, Failure, Indefinite, Reopen, Run, Step, attempt, failure, repeat
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold.oracle.worlds import READS
 from leasehold.store import Capabilities
@@ -300,10 +300,9 @@ class Crashes:
         self.tally.kills += 1
         execution = Execution(self.door, self.contract, self.coverage)
         try:
-            for one in steps:
-                mismatch = attempt(execution, one)
-                if mismatch is not None:
-                    return failure(execution, mismatch)
+            found = repeat(execution, steps)
+            if found is not None:
+                return found
             walker = Walker(seeded(self._seed), self.contract, self.door.capabilities)
             return do_all(execution, (Step(execution.now, 0, one) for one in walker.read_back(execution.state)))
         except Indefinite:

@@ -6,10 +6,9 @@ import random
 from collections.abc import Sequence
 
 from leasehold.oracle.answers import Door, Err, Ok, Unknown
-from leasehold.oracle.binding import Unbound
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.moment import Mismatch
-from leasehold.oracle.run import Execution, Failure, Indefinite, Reopen, Silence, Step, failure
+from leasehold.oracle.run import Execution, Failure, Indefinite, Reopen, Step, attempt, failure, repeat
 from leasehold.oracle.walker import FOCI, Focus, Take, Walker
 from leasehold_model.machine import Contract
 from leasehold_model.outcome import Absent, Refused
@@ -64,11 +63,7 @@ def walk(
 
 def end(execution: Execution, walker: Walker) -> Failure | None:
     """Walk the epilogue."""
-    for one in walker.epilogue(execution.state):
-        mismatch = attempt(execution, one)
-        if mismatch is not None:
-            return failure(execution, mismatch)
-    return None
+    return repeat(execution, walker.epilogue(execution.state))
 
 
 def advance(execution: Execution, walker: Walker, among: Sequence[str] = ()) -> Mismatch | None:
@@ -90,11 +85,3 @@ def _granted(execution: Execution, one: Step) -> bool:
     if isinstance(one.action, Reopen) or not isinstance(execution.answers[-1], Ok | Err):
         return False
     return execution.last is not None and not isinstance(execution.last.response, Refused | Absent)
-
-
-def attempt(execution: Execution, one: Step) -> Mismatch | None:
-    """Execute a step of a walk. What could not be done, or has no answer to judge, is no mismatch."""
-    try:
-        return execution.do(one)
-    except (Unbound, Silence):
-        return None

@@ -348,17 +348,27 @@ class Failure:
 
 def execute(door: Door, contract: Contract, steps: Iterable[Step], coverage: Coverage | None = None) -> Failure | None:
     """Execute a run. Steps that cannot be sent are left out; where nothing can be concluded any more, the run ends."""
-    execution = Execution(door, contract, coverage)
+    try:
+        return repeat(Execution(door, contract, coverage), steps)
+    except Indefinite:
+        return None
+
+
+def repeat(execution: Execution, steps: Iterable[Step]) -> Failure | None:
+    """Execute steps until one is answered wrongly."""
     for one in steps:
-        try:
-            mismatch = execution.do(one)
-        except (Unbound, Silence):
-            continue
-        except Indefinite:
-            return None
+        mismatch = attempt(execution, one)
         if mismatch is not None:
             return failure(execution, mismatch)
     return None
+
+
+def attempt(execution: Execution, one: Step) -> Mismatch | None:
+    """Execute a step. What could not be done, or has no answer to judge, is no mismatch."""
+    try:
+        return execution.do(one)
+    except (Unbound, Silence):
+        return None
 
 
 def failure(execution: Execution, mismatch: Mismatch) -> Failure:
