@@ -584,6 +584,17 @@ class TruncatesTornTail(AppendsAfterTornTail):
             os.truncate(path, good)
 
 
+class CutsOffWhatIsWritten(TruncatesTornTail):
+    """Who opens a handle takes half an entry for the rest of a crash; it may be one that another handle is about to write."""
+
+    capabilities = evolve(DURABLE, concurrent=True)
+
+    def open_handle(self) -> Any:
+        for _ in self._entries():
+            pass
+        return super().open_handle()
+
+
 class CompactsBeside(CompactsInPlace):
     """When it is opened, the log is written again beside the old one and put in its place."""
 
@@ -661,6 +672,7 @@ STORES = _names(
         ("stays-locked", logged(StaysLocked)),
         ("appends-after-torn-tail", logged(AppendsAfterTornTail)),
         ("compacts-in-place", logged(CompactsInPlace)),
+        ("cuts-off-what-is-written", logged(CutsOffWhatIsWritten)),
         ("own-log", logged(Logged)),
         ("in-parts-in-one", in_parts(PARTS)),
         ("slow-to-open", logged(SlowToOpen)),

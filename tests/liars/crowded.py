@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Any
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from leasehold.records import Lease
 from leasehold.store import OPERATIONS, Capabilities, Clock, Contended, SystemClock
@@ -138,6 +138,40 @@ class Snapshots(OneLock):
         return getattr(seen, op)(*args)
 
 
+@define(eq=False)
+class Readers:
+    """How many share the lock."""
+
+    count: int = 0
+    lock: Any = field(factory=threading.Lock)
+
+
+class SharesLock(OneLock):
+    """Reads share the lock: who comes first takes it, and who leaves last gives it back."""
+
+    @property
+    def readers(self) -> Readers:
+        return vars(self.store).setdefault("readers", Readers())  # type: ignore[no-any-return]
+
+    def call(self, op: str, args: tuple[Any, ...]) -> Any:
+        if op not in crashing.READS:
+            return super().call(op, args)
+        with self.readers.lock:
+            self.readers.count += 1
+            if self.readers.count == 1:
+                self.lock.acquire()
+        try:
+            return getattr(self.store, op)(*args)
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        with self.readers.lock:
+            self.readers.count -= 1
+            if self.readers.count == 0:
+                self.lock.release()
+
+
 class BurnsFences(MemoryStore):
     """Each attempt at a lane burns a fencing token, whether it is granted or not."""
 
@@ -195,6 +229,7 @@ CROWDED: tuple[Oddity, ...] = (
     Oddity("sleepy", "a lock, and a millisecond for each call", Sleepy, slow=True),
     Oddity("optimistic", "calls are done on copies, and again if another was faster", Optimistic),
     Oddity("snapshots", "reads see the store as it was when the call began", Snapshots),
+    Oddity("shares-lock", "reads share the lock", SharesLock),
     Oddity("burns-fences", "an attempt at a lane burns a fencing token, granted or not", BurnsFences),
     Oddity("real-time-at-once", "clients at once on the real clock", RealTime),
     Oddity("two-handles", "takes two handles", TwoHandles),

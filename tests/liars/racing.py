@@ -16,6 +16,8 @@ from leasehold.records import Batch, BatchDraft, Boundary, Claim, Commit, Commit
 from leasehold.store import Clock, Contended, InvalidRequest
 from leasehold.stores.memory import MemoryStore, _State
 from leasehold.stores.sqlite import _SQL, SqliteStore, _dump_total, _expiry, _live, _load_batch, _load_totals
+from tests.liars import crashing
+from tests.liars.crowded import SharesLock
 from tests.liars.liars import Liar, memory, wrapped
 from tests.liars.patching import in_a_folder
 
@@ -422,6 +424,15 @@ class Deadlocks(MemoryStore):
             super().tombstone_nodes(ids)
 
 
+class CountsReaders(SharesLock):
+    """Who leaves is counted without a lock: of two readers neither gives the store's lock back, or both do."""
+
+    def leave(self) -> None:
+        self.readers.count -= 1
+        if self.readers.count == 0:
+            self.lock.release()
+
+
 class LooksUnlocked(MemoryStore):
     """Loads take no lock: they walk over what others change."""
 
@@ -525,6 +536,17 @@ STORES = (
         Notifies,
     ),
     between("deadlock", "commits and tombstones take two locks in opposite orders", "LAW-13", Deadlocks),
+    between("counts-readers", "reads share the lock, and count those that leave without one", "LAW-13 LAW-15", CountsReaders),
+    evolve(
+        between(
+            "cuts-off-what-is-written",
+            "who opens a handle cuts off half an entry that another handle is about to write",
+            "LAW-10 LAW-12 LAW-11",
+            crashing.STORES["cuts_off_what_is_written"],
+            "sqlite",
+        ),
+        target="python:tests.liars.crashing:cuts_off_what_is_written",
+    ),
     between("unlocked-load", "loads take no lock", "LAW-11 LAW-15 GRAPH-6", LooksUnlocked),
     between(
         "sql-torn-load", "the statements of a load are no transaction", "LAW-11", in_a_folder(LoadsStatementByStatement), "sqlite"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
 from attrs import define, evolve
@@ -14,7 +14,7 @@ from leasehold.oracle.binding import Unbound
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged, reads, reopening, repeated
 from leasehold.oracle.drive import advance, seeded
 from leasehold.oracle.points import LinePoints, Lines
-from leasehold.oracle.races import Race, races
+from leasehold.oracle.races import Kind, Race, races
 from leasehold.oracle.run import START, Execution, Failure, Indefinite, Reopen, Silence, Step, failure
 from leasehold.oracle.schedule import Schedule
 from leasehold.oracle.view import View
@@ -23,10 +23,10 @@ from leasehold.wire.client import WireDoor
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 
-AT_FIRST, AT_ONCE, APART = 2, 4, 8
-"""Schedules of one race that are tried before the next one is looked at: at first, later, and so many times more of two sessions.
+AT_FIRST, AT_ONCE, SELDOM = 2, 4, 8
+"""Schedules of one race that are tried before the next one is looked at: at first, later, and so many times more of a seldom kind.
 
-Few at first, so that where calls are slow every race is looked at. Races of two sessions are few, and their lines many.
+Few at first, so that where calls are slow every race is looked at. Of some kinds there are few races, and many lines.
 """
 
 LONG_WAIT, LONG_WAITS, WAITED = 0.11, 1, 0.08
@@ -85,7 +85,7 @@ class Provoker:
         self._rng = random.Random(seed)
         self._seed = seed
         self._drawn = 0
-        self._lines = (Lines(), Lines())  # where clients of one session wait, those of two need not
+        self._lines: defaultdict[Kind, Lines] = defaultdict(Lines)
         self._waited: Counter[tuple[bool, bool, str]] = Counter()
         self._spent, self._patient = 0.0, 0.0  # seconds: in all races, and in those with long waits
         self._runs = self._all()
@@ -124,16 +124,16 @@ class Provoker:
         if one.points is None:
             first = Schedule(one.order, [])
             yield self._once(one.race, first)
-            one.points = LinePoints(self._lines[one.race.sessions > 1], first.places[: first.shared], one.race.operations)
+            one.points = LinePoints(self._lines[one.race.kind], first.places[: first.shared], one.race.operations)
         apart = one.race.sessions > 1
         operations = [(apart, len(one.race.operations) > 1, op) for op in one.race.operations]
-        for _ in range(APART * most if apart else most):
+        for _ in range(most if one.race.kind == "together" else SELDOM * most):
             at = one.points.next()
             if at is None:
                 return
             schedule = Schedule(one.order, [at])
             found = self._once(one.race, schedule)
-            one.points.tried(at, waited=schedule.stuck > 0)
+            one.points.tried(at, waited=schedule.stuck > 0 and not one.race.opens)  # a handle may be open before its client waits
             yield found
             seldom = self._patient < WAITED * self._spent
             if schedule.stuck and seldom and min(self._waited[op] for op in operations) < LONG_WAITS:

@@ -7,12 +7,14 @@ a client may name what its own earlier ones were granted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
 
 from leasehold.oracle.binding import operation
 from leasehold.oracle.probe import ANN, FAR, LOAD, LONG, PATH, claim, commit, enqueue, fence, lane
 from leasehold.oracle.run import BOUND, OTHER, START, Reopen, Run, Step
+from leasehold.oracle.worlds import READS
 from leasehold.store import Capabilities
 from leasehold_model.attachment import CommitRefs, Forget, ListUncommitted, LoadMeta, RecordIntent, SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimByIds, ClaimReady, RenewClaim
@@ -43,6 +45,8 @@ LONGER = Millis(2 * LONG)
 CLAIMED = 60
 """The name of the claim that was granted before the clients start."""
 
+Kind: TypeAlias = Literal["opens", "apart", "reads", "together"]
+"""Handles are opened meanwhile; the clients are of several sessions; they only read; all others."""
 
 OPENS = "a handle is opened "
 """How the name of a race begins in which the clients but the first open their handles."""
@@ -65,6 +69,15 @@ class Race:
     def opens(self) -> bool:
         """The clients but the first open their handles in the race."""
         return self.name.startswith(OPENS)
+
+    @property
+    def kind(self) -> Kind:
+        """In races of one kind the same lines make others wait, or do not."""
+        if self.opens:
+            return "opens"
+        if self.sessions > 1:
+            return "apart"
+        return "reads" if all(isinstance(one, READS) for client in self.clients for one in client) else "together"
 
     @property
     def commands(self) -> Iterator[Command]:
@@ -245,6 +258,9 @@ def _commits() -> Iterator[Race]:
 
 
 def _loads() -> Iterator[Race]:
+    filled = (lane(), enqueue(10), spent(30))
+    yield race("two loads", filled, ((LOAD,), (LOAD, ALL)))
+    yield race("loads and lists at once", filled, ((ALL, PATH), (LOAD, ALL)))
     yield race("a load while commits land", (lane(), spent(30)), ((spent(31), spent(32)), (LOAD, LOAD)))
     yield race("a first commit against a load", (lane(),), ((spent(31),), (LOAD,)))
     yield race("a path while commits land", (lane(), spent(30)), ((spent(31), spent(32)), (PATH, PATH)))

@@ -347,14 +347,14 @@ def test_turns_change_where_the_schedule_says() -> None:
 
 
 class Slow(MemoryStore):
-    """Works for some milliseconds without a line of its own, or sleeps."""
+    """Works for some milliseconds without a line of its own, or sleeps for longer than who watches it may be kept from it."""
 
     sleeps: ClassVar[bool] = False
     data: ClassVar[bytes] = b""
 
     def try_claim_session_execution_lease(self, session_id: str, owner_id: str, lease_ttl_ms: int) -> Lease | None:
         if self.sleeps:
-            time.sleep(0.005)
+            time.sleep(0.05)
         else:
             hashlib.sha256(self.data)
         return super().try_claim_session_execution_lease(session_id, owner_id, lease_ttl_ms)
