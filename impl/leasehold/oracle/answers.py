@@ -146,14 +146,19 @@ def fault(kill: int, unit: str, end: str = "the answer") -> str:
     if kill == AFTER:
         return f"the store's process was killed right after {end}, and started again"
     if kill > CHANGE:
-        changes = kill - CHANGE
-        return f"the store's process was killed after {changes} change{'' if changes == 1 else 's'} of its files, and started again"
+        return f"the store's process was killed after {_count(kill - CHANGE, 'change')} of its files, and started again"
     if kill > 0:
         what, _, of = (unit or "point of the call").partition(" ")
-        return f"the store's process was killed {'before' if what == 'line' else 'at'} {what} {kill} {of}, and started again"
+        if what == "line":
+            return f"the store's process was killed after it had run {_count(kill - 1, what)} {of}, and started again"
+        return f"the store's process was killed at {what} {kill} {of}, and started again"
     if -kill >= CONNECTION:
         return f"the store's connections were ended {-kill - CONNECTION} microseconds after the call was sent"
     return f"the database server was killed {-kill - SERVER} microseconds after the call was sent, and started again"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class Crashing(Door, Protocol):

@@ -35,7 +35,7 @@ from leasehold_model.attachment import SaveMeta
 from leasehold_model.claim import AbandonClaim, ClaimReady, RenewClaim
 from leasehold_model.commit import CommitState
 from leasehold_model.ids import BatchId, Body, ClaimId, FencingToken, LeaseToken, Millis, Name, SessionId
-from leasehold_model.lease import ReleaseLease, TryClaimLease
+from leasehold_model.lease import ReleaseLease, RenewLease, TryClaimLease
 from leasehold_model.machine import Command, Contract, initial, step
 from leasehold_model.state import Fence, State, lane_of
 
@@ -56,6 +56,9 @@ RECOVERIES = 3
 
 ASKED = 0.5
 """How likely it is that the lane is asked for before the call is repeated: a repeated turn makes up for a release that was lost."""
+
+RESENT = 0.5
+"""How likely it is that a claim or a renewal is done again at once: that would make up for an expiry that was lost."""
 
 TRIPS = 3
 """Within how many times what a call takes an adapter is killed while several are under way."""
@@ -249,7 +252,9 @@ class Crashes:
         again = evolve(command, name=Name(AGAIN)) if hasattr(command, "name") else command  # type: ignore[arg-type]
         stamped = [one.action for one in execution.steps if isinstance(one.action, CommitState) and one.action.stamp.turn]
         asked = [TryClaimLease(BOUND, BOB, LONG, Name(AGAIN + 6))] if self._rng.random() < ASKED else []
-        for one in (*reads, *asked, again, *stamped, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
+        heals = isinstance(command, TryClaimLease | RenewLease | RenewClaim)  # done again, it sets the time that was lost anew
+        resent = [again] if not heals or self._rng.random() < RESENT else []
+        for one in (*reads, *asked, *resent, *stamped, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
             yield Step(execution.now, 0, one)
         for name, session in ((AGAIN + 3, BOUND), (AGAIN + 4, OTHER)):
             held = holder(execution, session)

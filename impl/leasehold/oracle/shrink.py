@@ -46,6 +46,7 @@ class Shrinker:
     def shrink(self) -> Failure:
         """The smallest failing run that was found."""
         if self.best.lost or self.best.killed:
+            self._spare()
             self._essence()
         size = 0
         while size != len(self.best.steps) and not self._late():
@@ -71,6 +72,13 @@ class Shrinker:
                 self.best = failure  # what a kill left undone or lost shows by whatever is read first
                 return True
         return False
+
+    def _spare(self) -> None:
+        """Kills while the store is opened that it does not take. First of all, since the last kill of a run is what is blamed."""
+        for index, one in enumerate(self.best.steps):
+            steps = self.best.steps
+            if isinstance(one.action, Reopen) and one.kill and one in steps[index : index + 1]:
+                self._fails((*steps[:index], evolve(one, kill=0), *steps[index + 1 :]))
 
     def _essence(self) -> None:
         """Answers have to get lost again in the same places, and in a long run they rarely do. So the least is tried first.

@@ -159,9 +159,8 @@ def blame(finding: Finding, story: Story) -> str:
     ended = killed(finding, story)
     if ended is not None:
         itself = "" if undecided(finding) else f"By itself the wrong answer breaks {own}. "
-        return (
-            f"{itself}Without what was made to fail in step {ended.number}, every answer is right: so it is LAW-10 that is broken."
-        )
+        steps = " and ".join(f"step {line.number}" for line in story.lines if line.kill)
+        return f"{itself}Without what was made to fail in {steps}, every answer is right: so it is LAW-10 that is broken."
     if rule != own and blamed is not None and _inert(rule, blamed, story):
         without = f"Without step {blamed.number}, which has to change nothing, the answer is right"
         return f"By itself the wrong answer breaks {own}. {without}: so it is {rule} that is broken."

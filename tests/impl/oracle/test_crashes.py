@@ -295,7 +295,7 @@ def test_what_happened_in_words() -> None:
     assert fault(AFTER, "line").startswith("the store's process was killed right after the answer")
     assert (
         fault(7, "line of the store's code")
-        == "the store's process was killed before line 7 of the store's code, and started again"
+        == "the store's process was killed after it had run 6 lines of the store's code, and started again"
     )
     assert (
         fault(-SERVER - 250, "line") == "the database server was killed 250 microseconds after the call was sent, and started again"

@@ -240,7 +240,8 @@ def test_what_a_kill_leaves_half_done_is_said_with_both_possibilities(checked: C
     finding, story, words = told(checked("half_done"))
     sentence = lead(finding, story, words)
     assert re.match(
-        r"In step 2 \(commit\) the store's process was killed before line \d+ of the store's code, and started", sentence
+        r"In step 2 \(commit\) the store's process was killed after it had run \d+ lines? of the store's code, and started",
+        sentence,
     )
     assert sentence.endswith("shows neither all of that step nor none of it.")
     wanted = should(finding, story, words)
@@ -250,7 +251,7 @@ def test_what_a_kill_leaves_half_done_is_said_with_both_possibilities(checked: C
         blame(finding, story) == "Without what was made to fail in step 2, every answer is right: so it is LAW-10 that is broken."
     )
     assert notes(finding, story) == {2: "killed"}
-    assert words.answer(story.lines[1]).startswith("? no answer; the store's process was killed before line")
+    assert words.answer(story.lines[1]).startswith("? no answer; the store's process was killed after it had run")
 
 
 def test_what_a_kill_makes_the_store_forget_is_said(checked: Check) -> None:
@@ -267,13 +268,15 @@ def test_what_a_kill_makes_the_store_forget_is_said(checked: Check) -> None:
 def test_a_kill_while_the_store_was_opened_is_said(checked: Check) -> None:
     finding, story, words = told(checked("emptied"))
     sentence = lead(finding, story, words)
-    assert re.match(r"In step 2 \(the store is opened again\) the store's process was killed before line \d+ of the", sentence)
+    assert re.match(
+        r"In step 2 \(the store is opened again\) the store's process was killed after it had run \d+ lines? of the", sentence
+    )
     assert "and started again. That has to change nothing, yet in step 3 (load_meta) the answer is null" in sentence
     assert blame(finding, story).endswith(
         "Without what was made to fail in step 2, every answer is right: so it is LAW-10 that is broken."
     )
     assert notes(finding, story) == {2: "killed"}
-    assert words.answer(story.lines[1]).startswith("not opened to the end; the store's process was killed before line")
+    assert words.answer(story.lines[1]).startswith("not opened to the end; the store's process was killed after it had run")
     assert "\u2716 killed" in "".join(ElementTree.fromstring(svg(timeline(finding), "run-1")).itertext())
 
 
