@@ -67,6 +67,7 @@ FORGOTTEN = (
     killed("crash-forgets-meta", "metadata is in memory only", "LAW-10 META-1"),
     killed("crash-forgets-execution-state", "a part of the checkpoint is in memory only", "LAW-10 COMMIT-10 GRAPH-2"),
     killed("renews-in-memory", "renewals are not written, for they are many", "LAW-10 LEASE-4"),
+    killed("heartbeats-later", "a lease's renewal is written with the next entry", "LAW-10 LEASE-4 LEASE-2"),
     killed("abandons-in-memory", "abandonments are not written, for the claim expires anyway", "LAW-10 QUEUE-12"),
 )
 

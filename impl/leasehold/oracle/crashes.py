@@ -57,9 +57,6 @@ RECOVERIES = 3
 ASKED = 0.5
 """How likely it is that the lane is asked for before the call is repeated: a repeated turn makes up for a release that was lost."""
 
-RESENT = 0.5
-"""How likely it is that a claim or a renewal is done again at once: that would make up for an expiry that was lost."""
-
 TRIPS = 3
 """Within how many times what a call takes an adapter is killed while several are under way."""
 
@@ -238,13 +235,15 @@ class Crashes:
                 if step.kill == AFTER and step.action is one.command:
                     one.points.count = self.door.points
                     one.points.likely = self.door.marks[:-1]  # after the last change nothing is half done
-            return do_all(execution, self._afterwards(execution, one.command))
+            answered = any(step.kill == AFTER and step.action is one.command for step in steps)
+            return do_all(execution, self._afterwards(execution, one.command, answered))
         except Indefinite:
             return None
 
-    def _afterwards(self, execution: Execution, command: Command) -> Iterator[Step]:
+    def _afterwards(self, execution: Execution, command: Command, answered: bool) -> Iterator[Step]:
         """Read everything back; then what a client would do that had no answer; then what a store that forgot gives twice.
 
+        A lease or a claim that was ``answered`` is not renewed once more: that would make up for an expiry that was lost.
         Now and then the process is killed once more: what the first one after the kill wrote may hang on what was half done.
         """
         walker = Walker(seeded(self._rng.randrange(2**32)), self.contract, self.door.capabilities)
@@ -252,8 +251,7 @@ class Crashes:
         again = evolve(command, name=Name(AGAIN)) if hasattr(command, "name") else command  # type: ignore[arg-type]
         stamped = [one.action for one in execution.steps if isinstance(one.action, CommitState) and one.action.stamp.turn]
         asked = [TryClaimLease(BOUND, BOB, LONG, Name(AGAIN + 6))] if self._rng.random() < ASKED else []
-        heals = isinstance(command, TryClaimLease | RenewLease | RenewClaim)  # done again, it sets the time that was lost anew
-        resent = [again] if not heals or self._rng.random() < RESENT else []
+        resent = [] if answered and isinstance(command, TryClaimLease | RenewLease | RenewClaim) else [again]
         for one in (*reads, *asked, *resent, *stamped, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
             yield Step(execution.now, 0, one)
         for name, session in ((AGAIN + 3, BOUND), (AGAIN + 4, OTHER)):
