@@ -161,7 +161,7 @@ def test_targets_are_imported_from_the_current_directory(tmp_path: Path, monkeyp
         ("TwoOwners", "LEASE-3", 2),
         ("RefusesAndExtends", "LAW-1", 4),
         ("Hangs", "LAW-13", 1),
-        ("HangsInTheRace", "LAW-13", 3),
+        ("HangsInTheRace", "LAW-13", 2),
         ("Throws", "LAW-15", 1),
         ("LiesAboutItsTier", "TIER-1", 0),
     ],
