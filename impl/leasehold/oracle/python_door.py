@@ -29,6 +29,10 @@ CODES = frozenset(kind.code for kind in _REFUSALS)
 """The codes of contract section 8. An exception with one of them as ``code`` is a refusal, whatever its type."""
 
 
+ONCE_MORE = 0.5
+"""Seconds after which the alarm rings again in a call that has swallowed it."""
+
+
 class _TooLong(BaseException):
     """Raised by the alarm inside a call that does not end. No store may catch it, so it is no `Exception`."""
 
@@ -215,14 +219,14 @@ class PythonDoor:
     def _ring(self, signum: int, frame: FrameType | None) -> None:
         started = self._watch.started
         if started and time.monotonic() - started > self.deadline and not _is_collecting(frame):
-            self._watch.started = 0.0
+            self._watch.started = time.monotonic() - self.deadline + ONCE_MORE
             raise _TooLong
 
 
 def _is_collecting(frame: FrameType | None) -> bool:
-    """This is a callback of the garbage collector, which swallows what is raised there: the next ring comes soon."""
+    """What is raised here, in a finalizer or a callback of the garbage collector, is swallowed: the next ring comes soon."""
     callbacks = [getattr(one, "__code__", None) for one in gc.callbacks]
-    while frame is not None and frame.f_code not in callbacks:
+    while frame is not None and frame.f_code not in callbacks and frame.f_code.co_name != "__del__":
         frame = frame.f_back
     return frame is not None
 
