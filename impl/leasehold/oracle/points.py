@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -55,7 +54,6 @@ class LinePoints:
 
     A line at which others waited comes last everywhere, and a gap between two such lines, where a lock was let go, first. Every
     other one is a gap in which others went on before, in whatever race, if there is one: there something was let go for certain.
-    Among equals the others are far from those that were tried.
     """
 
     def __init__(self, lines: Lines, places: Sequence[Line], operations: Sequence[str]) -> None:
@@ -72,20 +70,13 @@ class LinePoints:
         lines, places = self._lines, self.places
         waiting = [lines.waits(place) for place in places]
         gaps = _gaps(waiting)
-        tried = [-1, *(at for at in range(len(places)) if at not in self._left), len(places)]
-        certain = len(tried) % 2 == 1
-
-        def distance(at: int) -> int:
-            """To the nearest point that was tried."""
-            after = bisect(tried, at)
-            return min(at - tried[after - 1], tried[after] - at)
+        certain = (len(places) - len(self._left)) % 2 == 1
 
         def rank(at: int) -> tuple[int, bool, bool, bool, int, int, int]:
             place = places[at]
             let_go = certain and gaps[at] and lines.free[place] > 0
             in_race = lines.in_race[place, self._operations]
-            last = at if certain else -distance(at)
-            return self._here[place], not let_go, waiting[at], not gaps[at], in_race, lines.seen[place], last
+            return self._here[place], not let_go, waiting[at], not gaps[at], in_race, lines.seen[place], at
 
         return 1 + min(self._left, key=rank)
 
@@ -100,9 +91,9 @@ class LinePoints:
 
 
 def _gaps(waiting: Sequence[bool]) -> list[bool]:
-    """Which points lie between two that wait, without waiting themselves; or between one that waits and the last of all."""
+    """Which points lie between two that wait, without waiting themselves."""
     before = _distances(waiting)
-    after = _distances([True, *waiting[::-1]])[:0:-1]
+    after = _distances(waiting[::-1])[::-1]
     return [not here and 0 < one < NEAR and 0 < two < NEAR for here, one, two in zip(waiting, before, after, strict=True)]
 
 

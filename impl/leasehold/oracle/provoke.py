@@ -23,11 +23,14 @@ from leasehold.wire.client import WireDoor
 from leasehold_model.lease import TryClaimLease
 from leasehold_model.machine import Command
 
-AT_FIRST, AT_ONCE, SELDOM = 2, 4, 8
-"""Schedules of one race that are tried before the next one is looked at: at first, later, and so many times more of a seldom kind.
+AT_FIRST, AT_ONCE = 2, 4
+"""Schedules of one race that are tried before the next one is looked at, at first and later.
 
-Few at first, so that where calls are slow every race is looked at. Of some kinds there are few races, and many lines.
+Few at first, so that where calls are slow every race is looked at.
 """
+
+MORE: dict[Kind, int] = {"apart": 8, "opens": 3, "reads": 2}
+"""So many times more: of some kinds there are few races, and many lines."""
 
 LONG_WAIT, LONG_WAITS, WAITED = 0.11, 1, 0.08
 """Seconds for which clients are left to wait for another, how often for each operation, and how much of the time that may take.
@@ -127,7 +130,7 @@ class Provoker:
             one.points = LinePoints(self._lines[one.race.kind], first.places[: first.shared], one.race.operations)
         apart = one.race.sessions > 1
         operations = [(apart, len(one.race.operations) > 1, op) for op in one.race.operations]
-        for _ in range(most if one.race.kind == "together" else SELDOM * most):
+        for _ in range(MORE.get(one.race.kind, 1) * most):
             at = one.points.next()
             if at is None:
                 return
