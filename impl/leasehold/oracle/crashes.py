@@ -227,15 +227,16 @@ class Crashes:
 
     def _execute(self, steps: Run, one: _Target) -> Failure | None:
         execution = Execution(self.door, self.contract, self.coverage)
+        answered = False
         try:
             for step in steps:
                 found = do(execution, step)
                 if found is not None:
                     return found
                 if step.kill == AFTER and step.action is one.command:
+                    answered = True
                     one.points.count = self.door.points
                     one.points.likely = self.door.marks[:-1]  # after the last change nothing is half done
-            answered = any(step.kill == AFTER and step.action is one.command for step in steps)
             return do_all(execution, self._afterwards(execution, one.command, answered))
         except Indefinite:
             return None

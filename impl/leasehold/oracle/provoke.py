@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator
 
 from attrs import define, evolve
 
-from leasehold.oracle.binding import Unbound
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged, reads, reopening, repeated
 from leasehold.oracle.drive import advance, seeded
 from leasehold.oracle.points import LinePoints, Lines
 from leasehold.oracle.races import Kind, Race, races
-from leasehold.oracle.run import START, Execution, Failure, Indefinite, Reopen, Silence, Step, failure
+from leasehold.oracle.run import START, Execution, Failure, Indefinite, Reopen, Step, attempt, failure
 from leasehold.oracle.schedule import Schedule
 from leasehold.oracle.view import View
 from leasehold.oracle.walker import FOCI, Walker
@@ -235,10 +234,7 @@ def do(execution: Execution, one: Step) -> Failure | None:
         if ready is None:
             return None
         one = evolve(one, action=ready)
-    try:
-        mismatch = execution.do(one)
-    except (Unbound, Silence):
-        return None
+    mismatch = attempt(execution, one)
     return None if mismatch is None else failure(execution, mismatch)
 
 
