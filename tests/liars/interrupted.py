@@ -68,6 +68,7 @@ FORGOTTEN = (
     killed("crash-forgets-execution-state", "a part of the checkpoint is in memory only", "LAW-10 COMMIT-10 GRAPH-2"),
     killed("renews-in-memory", "renewals are not written, for they are many", "LAW-10 LEASE-4"),
     killed("heartbeats-later", "a lease's renewal is written with the next entry", "LAW-10 LEASE-4 LEASE-2"),
+    killed("overwrites-heartbeats", "a lease's renewal is written over the last one, which is cut off first", "LAW-10 LEASE-4"),
     killed("abandons-in-memory", "abandonments are not written, for the claim expires anyway", "LAW-10 QUEUE-12"),
 )
 
@@ -89,7 +90,7 @@ LOST = (
         LateTwiceLoss,
     ),
     lost("resent-by-itself", "the store's client resends an enqueue whose answer was lost", "LAW-12 QUEUE-3 LAW-5", ResentLoss),
-    lost("lost-and-refused", "an enqueue whose answer was lost is reported as contended", "LAW-1 LAW-5 LAW-12", RefusedLoss),
+    lost("lost-and-refused", "an enqueue whose answer was lost is reported as contended", "LAW-1", RefusedLoss),
     lost("lost-and-half-claimed", "a claim that ran out of time has claimed the first of its batches", "LAW-12", HalfClaimLoss),
     lost("lost-and-released", "of a commit that ran out of time only the release took place", "LAW-12", OnlyReleasedLoss),
     lost("lost-and-unchecked", "a late cancellation takes a batch away that was claimed meanwhile", "LAW-12", UncheckedLoss),

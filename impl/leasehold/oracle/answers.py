@@ -29,9 +29,13 @@ class Err:
 
 @frozen
 class Unknown:
-    """Indefinite: the call may or may not have taken effect."""
+    """Indefinite: the call may or may not have taken effect.
+
+    ``place``: the line of the store that its process was killed before, as file, number and text, where that is known.
+    """
 
     message: str
+    place: tuple[str, int, str] = ("", 0, "")
 
 
 @frozen
@@ -139,10 +143,13 @@ def by_the_clock(unit: str) -> bool:
     return unit.startswith("microsecond")
 
 
-def fault(kill: int, unit: str, end: str = "the answer") -> str:
+def fault(kill: int, unit: str, end: str = "the answer", place: tuple[str, int, str] = ("", 0, "")) -> str:
     """What happened to a call, or to what ends otherwise than with an answer, in words. ``unit``: what a point is."""
     if kill == 0:
         return ""
+    file, number, text = place
+    if kill > 0 and file:
+        return f"the store's process was killed before line {number} of {file} ({text}), and started again"
     if kill == AFTER:
         return f"the store's process was killed right after {end}, and started again"
     if kill > CHANGE:

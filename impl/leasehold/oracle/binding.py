@@ -9,10 +9,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from attrs import evolve
+
 from leasehold import records
 from leasehold.oracle import vocabulary as word
 from leasehold_model import attachment, claim, commit, graph, lease, queue
 from leasehold_model.claim import ClaimByIds, ClaimReady
+from leasehold_model.ids import Name
 from leasehold_model.machine import Command
 from leasehold_model.state import Batch, Checkpoint, Fence, Part
 
@@ -353,6 +356,11 @@ OPERATION: dict[type, str] = {
     attachment.LoadMeta: "load_session_meta",
 }
 """The store operation of each kind of command."""
+
+
+def renamed(command: Command, name: int) -> Command:
+    """The command as another call, where what it makes has a name."""
+    return evolve(command, name=Name(name)) if hasattr(command, "name") else command  # type: ignore[arg-type]
 
 
 def operation(command: Command) -> str:

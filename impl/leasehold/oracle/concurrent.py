@@ -22,7 +22,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from leasehold.oracle.answers import Answer, BrokenTarget, Door, Err, NoReply, Ok, Skip, Unknown
-from leasehold.oracle.binding import Unbound, operation
+from leasehold.oracle.binding import Unbound, operation, renamed
 from leasehold.oracle.explain import Asked, Asking, Judged, Possible, Silence, StoreSpecification, explain, is_loose
 from leasehold.oracle.moment import Mismatch
 from leasehold.oracle.probe import ANN, LOAD, LONG, enqueue
@@ -61,6 +61,12 @@ CLOSED_FOR_GOOD = "after the clients were done the store could not be opened aga
 
 AFTERWARDS = 9_000
 """Names from here on are those of what is done when the clients are done."""
+
+CONTENDED = 9_500
+"""Names from here on are those of what was done though it was refused as contended."""
+
+MOST_DONE = 6
+"""How often one such call may have been done."""
 
 STRANGER = OwnerId(4)
 """An owner that no client is."""
@@ -355,9 +361,11 @@ class _Client:
             return
         self.asking = op
         ends, pause = time.monotonic() + min(CONTENTION, door.deadline), 0.0005
+        repeats, first_start = 0, 0
         while True:
             sent, self._sent, asked_at = self._sent, None, time.perf_counter()
             start, began = sent[1:] if sent else (next(_TICK), _now_ms())
+            first_start = first_start or start
             if sent and isinstance(door, WireDoor):
                 answer = door.received(sent[0], op)
             else:
@@ -368,7 +376,8 @@ class _Client:
                 self._of.trip += (time.perf_counter() - asked_at) / 8 - self._of.trip / 8
             if not (isinstance(answer, Err) and answer.code == "contended") or time.monotonic() > ends:
                 break
-            time.sleep(pause)  # nothing happened, so nothing is noted
+            repeats += 1  # nothing happened, so nothing else is noted
+            time.sleep(pause)
             pause = min(2 * pause, 0.02)
         if isinstance(answer, Skip):
             return
@@ -380,7 +389,8 @@ class _Client:
         if self._of.real:  # the model's clock went on by a millisecond a call, if need be, and may be ahead of the real one
             first, last = began - SLACK, max(ended, self._of.now) + SLACK
         lost = isinstance(answer, Unknown)
-        self.calls.append(Call(self.number, start, None if lost else end, Asked(op, command, first, last), answer, not lost))
+        asked_for = Asked(op, command, first, last, repeats=repeats, began=first_start)
+        self.calls.append(Call(self.number, start, None if lost else end, asked_for, answer, not lost))
 
 
 def _now_ms() -> int:
@@ -433,11 +443,14 @@ def contract_that_allows(history: History, contracts: Iterable[Contract]) -> Con
 
 def finding(history: History, result: Judged, race: Race | None, schedule: Schedule | None = None, kill: int = 0) -> RaceFinding:
     """What is wrong with a history that cannot be explained, in its smallest part."""
-    calls, small = _smallest(history, result)
+    contended = _done_though_contended(history)
+    calls, small = _smallest(history, result, contended)
     small = _as_answered(calls, small, history)
     specification = history.specification
     refused = _refused(calls, small, specification)
-    requirement, also = _rule(refused, history.calls, specification)
+    requirement, also = _rule(refused, history)
+    if contended:
+        requirement, also = "LAW-1", tuple(one for one in (requirement, *also) if one != "LAW-1")
     if kill:
         requirement, also = _of_a_kill(requirement, also, history.calls)
     elif history.reopened and refused and all(one.call.start > history.reopened for one in refused):
@@ -472,7 +485,38 @@ def _message(calls: Sequence[Asking], refused: Sequence[Next], race: Race | None
     return f"no order of {len(calls)} calls of {clients} clients at once{named} explains the answers. {why}".rstrip()
 
 
-def _smallest(history: History, result: Judged) -> tuple[list[Asking], Judged]:
+def _done_though_contended(history: History) -> list[Asking]:
+    """Calls refused as contended and sent again, if all is explained once they may have been done nevertheless (LAW-1)."""
+    contended = [call for call in history.calls if call.action.repeats and not isinstance(call.action.command, READS)]
+    tries = [call for call in contended for _ in range(min(call.action.repeats, MOST_DONE))]
+    done = [_done_before(call, number) for number, call in enumerate(tries, start=CONTENDED)]
+    return contended if done and _explained([*history.calls, *done], history) else []
+
+
+def _done_before(call: Asking, name: int) -> Asking:
+    """The call as it was sent first, as if its answer had been lost."""
+    asked = evolve(call.action, command=renamed(call.action.command, name))
+    return evolve(call, start=asked.began, end=None, definite=False, action=asked)
+
+
+def _is_stale(call: Asking, history: History) -> bool:
+    """A read that would have been right earlier. One that is no load has to be right later on, else what it lacks may be lost."""
+    command, ends = call.action.command, call.end or math.inf
+    later = any(other.action.command == command and other.start > ends for other in history.calls)
+    if not isinstance(command, READS) or not (later or isinstance(command, LoadSession)):
+        return False
+    earlier = [evolve(other, start=0) if other.start == call.start else other for other in history.calls]
+    return _explained(earlier, history)
+
+
+def _explained(calls: Sequence[Asking], history: History) -> bool:
+    try:
+        return explain(calls, history.specification).verdict == "linearizable"
+    except Silence:
+        return False
+
+
+def _smallest(history: History, result: Judged, kept: Sequence[Asking] = ()) -> tuple[list[Asking], Judged]:
     """The shortest prefix that is wrong, without calls that changed nothing and are not needed to show it."""
     calls = list(history.calls)
     if result.stuck is not None:
@@ -481,8 +525,9 @@ def _smallest(history: History, result: Judged) -> tuple[list[Asking], Judged]:
         again = explain(prefix, history.specification)
         if again.verdict == "not linearizable":
             calls, result = prefix, again
+    needed = {call.start for call in kept}
     for call in list(reversed(calls)):
-        if inert(call):
+        if inert(call) and call.start not in needed:
             without = [one for one in calls if one is not call]
             again = explain(without, history.specification)
             if again.verdict == "not linearizable":
@@ -539,14 +584,17 @@ def _refused(calls: Sequence[Asking], result: Judged, specification: StoreSpecif
     return tuple(found)
 
 
-def _rule(refused: Sequence[Next], calls: Sequence[Asking], specification: StoreSpecification) -> tuple[str, tuple[str, ...]]:
+def _rule(refused: Sequence[Next], history: History) -> tuple[str, tuple[str, ...]]:
     """The rule that was broken, the most specific that can be told, and others."""
+    calls = history.calls
     rules = list(dict.fromkeys(one.mismatch.rule for one in refused))
     if not all(call.definite for call in calls):
         return "LAW-12", tuple(rules)  # what lost calls did is not known, so no other call can be blamed
     chosen = rules[0] if len(rules) == 1 else "LAW-12"
     for one in refused:
-        better = _better(one, [call for call in calls if _overlap(call, one.call)], specification)
+        better = _better(one, [call for call in calls if _overlap(call, one.call)], history.specification)
+        if not better and _is_stale(one.call, history):
+            better = "LAW-12"
         if better:
             chosen = better
             break

@@ -17,7 +17,7 @@ from statistics import median_low
 from attrs import define, evolve
 
 from leasehold.oracle.answers import AFTER, CONNECTION, SERVER, Crashing, Door, Unknown, by_the_clock
-from leasehold.oracle.binding import operation
+from leasehold.oracle.binding import operation, renamed
 from leasehold.oracle.concurrent import History, Hung, RaceFinding, Threads, finding, judged
 from leasehold.oracle.coverage import Coverage
 from leasehold.oracle.drive import advance, end, seeded
@@ -89,14 +89,18 @@ UNUSUAL, MOST_MARKS = 4, 4
 
 LENGTHS = (3, 6, 12, 20)
 
+RENEWALS = RenewLease | RenewClaim
+"""What may overwrite what the last one of its kind has written, so it is killed right after one, too."""
+
 
 @define
 class _Target:
-    """One call, what comes before it, and where it was killed so far."""
+    """One call, what comes before it, and where it was killed so far. ``resent``: it is sent again if it had no answer."""
 
     before: Run
     command: Command
     points: Points
+    resent: bool = True
 
 
 class Crashes:
@@ -227,32 +231,32 @@ class Crashes:
 
     def _execute(self, steps: Run, one: _Target) -> Failure | None:
         execution = Execution(self.door, self.contract, self.coverage)
-        answered = False
+        resend = one.resent
         try:
             for step in steps:
                 found = do(execution, step)
                 if found is not None:
                     return found
                 if step.kill == AFTER and step.action is one.command:
-                    answered = True
+                    resend = not isinstance(one.command, TryClaimLease | RENEWALS)
                     one.points.count = self.door.points
                     one.points.likely = self.door.marks[:-1]  # after the last change nothing is half done
-            return do_all(execution, self._afterwards(execution, one.command, answered))
+            return do_all(execution, self._afterwards(execution, one.command, resend))
         except Indefinite:
             return None
 
-    def _afterwards(self, execution: Execution, command: Command, answered: bool) -> Iterator[Step]:
+    def _afterwards(self, execution: Execution, command: Command, resend: bool) -> Iterator[Step]:
         """Read everything back; then what a client would do that had no answer; then what a store that forgot gives twice.
 
-        A lease or a claim that was ``answered`` is not renewed once more: that would make up for an expiry that was lost.
+        A lease or a claim that was answered is not renewed once more: that would make up for an expiry that was lost.
         Now and then the process is killed once more: what the first one after the kill wrote may hang on what was half done.
         """
         walker = Walker(seeded(self._rng.randrange(2**32)), self.contract, self.door.capabilities)
         reads = walker.read_back(execution.state)
-        again = evolve(command, name=Name(AGAIN)) if hasattr(command, "name") else command  # type: ignore[arg-type]
+        again = renamed(command, AGAIN)
         stamped = [one.action for one in execution.steps if isinstance(one.action, CommitState) and one.action.stamp.turn]
         asked = [TryClaimLease(BOUND, BOB, LONG, Name(AGAIN + 6))] if self._rng.random() < ASKED else []
-        resent = [] if answered and isinstance(command, TryClaimLease | RenewLease | RenewClaim) else [again]
+        resent = [again] if resend else []
         for one in (*reads, *asked, *resent, *stamped, enqueue(AGAIN + 1), enqueue(AGAIN + 2, source=1)):
             yield Step(execution.now, 0, one)
         for name, session in ((AGAIN + 3, BOUND), (AGAIN + 4, OTHER)):
@@ -422,14 +426,17 @@ def holder(execution: Execution, session: SessionId) -> Fence:
 
 
 def _targets(door: Door) -> Iterator[_Target]:
-    """Each call of a race that changes something, alone, after what comes before it there."""
-    seen = set()
+    """Each call of a race that changes something, alone, after what comes before it there; some also after one like it."""
+    seen, doubled = set(), set()
     for race in races(door.capabilities):
         for client in race.clients:
             earlier: Run = race.before
             for command in client:
-                key = (earlier, evolve(command, name=Name(0)) if hasattr(command, "name") else command)  # type: ignore[arg-type]
+                key = (earlier, renamed(command, 0))
                 if not isinstance(command, READS) and key not in seen:
                     seen.add(key)
                     yield _Target(earlier, command, Points())
+                    if isinstance(command, RENEWALS) and type(command) not in doubled:
+                        doubled.add(type(command))
+                        yield _Target((*earlier, Step(START, 0, command)), evolve(command), Points(), resent=False)
                 earlier = (*earlier, Step(START, 0, command))

@@ -41,7 +41,8 @@ NODES = 20_000
 class Asked:
     """What a client asked, in the view's names, and between which times by the store's clock (milliseconds) it took effect.
 
-    ``likely``: times among them at which a call whose answer was lost may have done so.
+    ``likely``: times among them at which a call whose answer was lost may have done so. ``repeats``: how often it was refused as
+    contended, and so sent again; ``began``: when it was sent first, in the history's count.
     """
 
     op: str
@@ -49,6 +50,8 @@ class Asked:
     first: int
     last: int
     likely: tuple[int, ...] = ()
+    repeats: int = 0
+    began: int = 0
 
 
 Asking: TypeAlias = Call[Asked, Answer]

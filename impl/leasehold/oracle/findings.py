@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from leasehold.oracle.answers import Door, Hung, OutOfTime, Unknown, by_the_clock
 from leasehold.oracle.binding import Unbound
 from leasehold.oracle.blame import LARGE
+from leasehold.oracle.rejudge import done_though_contended
 from leasehold.oracle.run import BOUND, Execution, Failure, Indefinite, Reopen, Run, Silence, Step, execute
 from leasehold.oracle.run import failure as failure_of
 from leasehold.oracle.shrink import LOSING_TRIES, REAL_TTL, Shrinker
@@ -76,9 +77,9 @@ def investigate(door: Door, contract: Contract, failure: Failure, seconds: float
     )  # a hang is LAW-13's, and each look costs a deadline
     door.ends = time.monotonic() + NAMING
     try:
-        requirement, also = name_rule(door, contract, small) if named else _as_it_seems(small)
+        requirement, also = name_rule(door, contract, small) if named else _as_it_seems(door, contract, small)
     except OutOfTime:
-        requirement, also = _as_it_seems(small)
+        requirement, also = _as_it_seems(door, contract, small)
     finally:
         door.ends = ends
     return Finding(requirement, also, small, confirmed)
@@ -129,6 +130,8 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
         if again is None:  # what lost calls did is not known, so no other step can be blamed
             return "LAW-12", _others("LAW-12", (rule, *failure.mismatch.also))
         failure, rule = again, again.mismatch.rule
+    if done_though_contended(failure, door.capabilities, contract):
+        return "LAW-1", _others("LAW-1", (rule, *failure.mismatch.also))
     past = _past(contract, failure.steps)
     for one in reversed(past):
         inert = _inert_rule(one)
@@ -149,10 +152,12 @@ def name_rule(door: Door, contract: Contract, failure: Failure) -> tuple[str, tu
     return blamed or rule, _others(blamed or rule, (rule, *failure.mismatch.also))
 
 
-def _as_it_seems(failure: Failure) -> tuple[str, tuple[str, ...]]:
+def _as_it_seems(door: Door, contract: Contract, failure: Failure) -> tuple[str, tuple[str, ...]]:
     """The rule of a failure that cannot be looked at more closely."""
     if failure.killed:
         return _of_a_kill(failure)
+    if done_though_contended(failure, door.capabilities, contract):
+        return "LAW-1", _others("LAW-1", (failure.mismatch.rule, *failure.mismatch.also))
     rule = "LAW-12" if failure.lost else failure.mismatch.rule
     return rule, _others(rule, (failure.mismatch.rule, *failure.mismatch.also))
 
@@ -209,9 +214,14 @@ def _inert_rule(one: _Past) -> str:
 
 
 def _needed(door: Door, contract: Contract, failure: Failure, index: int) -> bool:
+    """Without the step it fails no more; and with it, it fails once more, so that was not by chance."""
     without = failure.steps[:index] + failure.steps[index + 1 :]
-    again = execute(door, contract, without)
-    return again is None or again.mismatch.rule != failure.mismatch.rule
+    return not _fails(door, contract, without, failure) and _fails(door, contract, failure.steps, failure)
+
+
+def _fails(door: Door, contract: Contract, steps: Run, failure: Failure) -> bool:
+    again = execute(door, contract, steps)
+    return again is not None and again.mismatch.rule == failure.mismatch.rule
 
 
 def _change_rule(command: Command | Reopen, read: Command | Reopen) -> str:

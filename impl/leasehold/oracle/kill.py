@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,9 @@ from leasehold.store import Capabilities
 
 PATIENCE = 10.0
 """Seconds that opening a store, or the rest of what is no call, may take at least; else as long as a call."""
+
+LINE = "killed-before"
+"""The file beside the stores in which a process notes the line that it is killed before."""
 
 
 class KillDoor:
@@ -177,13 +181,22 @@ class KillDoor:
             self._end()
             if at <= 0:
                 raise BrokenTarget(f"{self.name}: the process that holds the store ended by itself in {op}") from None
-            return Unknown("the process was killed")
+            return Unknown("the process was killed", self._killed_before())
         except TimeoutError:
             self._end()
             return Hung(self.deadline)
         if isinstance(answer, BrokenTarget):
             raise answer
         return answer  # type: ignore[no-any-return]  # what the child's door gave
+
+    def _killed_before(self) -> tuple[str, int, str]:
+        """The line of the store; none if the process ended in another way."""
+        told = self._place.parent / LINE
+        if not told.exists():
+            return "", 0, ""
+        number, _, file = told.read_text(encoding="utf-8").partition("\n")
+        told.unlink()
+        return Path(file).name, int(number), linecache.getline(file, int(number)).strip()
 
     def _must(self, *request: Any) -> None:
         if self._child is None:
@@ -310,7 +323,7 @@ class Served:
 
     def _fused(self, at: int) -> AbstractContextManager[Fuse | None]:
         """A fuse, if the process is to be killed in what is done with it."""
-        return Fuse(at, is_stores, self._place if at == AFTER else None) if at else nullcontext()
+        return Fuse(at, is_stores, self._place if at == AFTER else None, self._place.parent / LINE) if at else nullcontext()
 
     def _clock(self, now: int) -> None:
         assert self._door is not None  # noqa: S101 - a store is opened first

@@ -187,14 +187,15 @@ class Fuse:
     """Kills this process at the n-th line of the store's code in a call; 0: at none.
 
     With a ``place`` it notes instead at which lines the data there had just changed: to end there is the likeliest to leave half of
-    an operation. ``count``: how many lines there were.
+    an operation. ``count``: how many lines there were. Which line it is killed before it writes to the file ``told``.
     """
 
-    def __init__(self, at: int, own: Callable[[str], bool], place: Path | None = None) -> None:
+    def __init__(self, at: int, own: Callable[[str], bool], place: Path | None, told: Path) -> None:
         self.count = 0
         self.marks: list[int] = []
         self._at = at
         self._own = own
+        self._told = told
         self._files = Files(str(place)) if place is not None else None
         self._seen = self._files.look() if self._files else []
 
@@ -208,10 +209,11 @@ class Fuse:
     def _enter(self, frame: FrameType, _event: str, _arg: Any) -> Any:
         return self._line if self._own(frame.f_code.co_filename) else None
 
-    def _line(self, _frame: FrameType, event: str, _arg: Any) -> Any:
+    def _line(self, frame: FrameType, event: str, _arg: Any) -> Any:
         if event == "line":
             self.count += 1
             if self.count == self._at:
+                self._told.write_text(f"{frame.f_lineno}\n{frame.f_code.co_filename}", encoding="utf-8")
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._files is not None:
                 now = self._files.look()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, islice, product
 from typing import Any
 
 from attrs import evolve
 
-from leasehold.oracle.answers import Answer, BrokenTarget
-from leasehold.oracle.binding import Unbound
+from leasehold.oracle.answers import Answer, BrokenTarget, Unknown
+from leasehold.oracle.binding import Unbound, renamed
 from leasehold.oracle.probe import Probed
-from leasehold.oracle.run import Execution, Failure, Indefinite, Silence
+from leasehold.oracle.run import Execution, Failure, Indefinite, Reopen, Run, Silence
+from leasehold.oracle.worlds import MOST_LOST
 from leasehold.store import Capabilities
 from leasehold_model.machine import Contract
 from leasehold_model.policy import Point, choose, option
 
 EVER = (-(2**62), 2**62)
 """A real clock's span that fits any time."""
+
+CONTENDED = 960_000
+"""The name of what was done though it was refused as contended."""
 
 MOST = 400
 """Combinations of other options that are tried."""
@@ -66,20 +71,46 @@ class RecordedDoor:
 
 def explains(failure: Failure, capabilities: Capabilities, contract: Contract) -> bool:
     """Under this contract every answer of the failing run is right, or nothing can be said of the last one."""
-    door = RecordedDoor(evolve(capabilities, clock="virtual"))
-    execution = Execution(door, contract)
-    execution.span = failure.moment.span and EVER
+    execution = _execution(failure, capabilities, contract)
     try:
-        for one, answer in zip(failure.steps, failure.answers, strict=True):
-            door.answer = answer
-            if execution.do(one) is not None:
-                return False
+        return _all_right(execution, failure.steps, failure.answers)
     except Silence:
         return len(execution.steps) == len(failure.steps) - 1
-    except (Unbound, BrokenTarget):
-        return False
     except Indefinite:
         return True
+
+
+def done_though_contended(failure: Failure, capabilities: Capabilities, contract: Contract) -> bool:
+    """Every answer is right once a call that was refused as contended, and so sent again, was done nevertheless (LAW-1)."""
+    for index, repeats in failure.repeats.items():
+        one, count = failure.steps[index], min(repeats, MOST_LOST)
+        if isinstance(one.action, Reopen):
+            continue
+        done = [evolve(one, action=renamed(one.action, CONTENDED + number)) for number in range(count)]
+        steps = (*failure.steps[:index], *done, *failure.steps[index:])
+        answers = (*failure.answers[:index], *[Unknown("it was refused as contended")] * count, *failure.answers[index:])
+        with contextlib.suppress(Silence, Indefinite):
+            if _all_right(_execution(failure, capabilities, contract), steps, answers):
+                return True
+    return False
+
+
+def _execution(failure: Failure, capabilities: Capabilities, contract: Contract) -> Execution:
+    execution = Execution(RecordedDoor(evolve(capabilities, clock="virtual")), contract)
+    execution.span = failure.moment.span and EVER
+    return execution
+
+
+def _all_right(execution: Execution, steps: Run, answers: Sequence[Answer | None]) -> bool:
+    """Raises `Silence` or `Indefinite` where nothing can be said."""
+    assert isinstance(execution.door, RecordedDoor)  # noqa: S101 - it was made so
+    try:
+        for one, answer in zip(steps, answers, strict=True):
+            execution.door.answer = answer
+            if execution.do(one) is not None:
+                return False
+    except (Unbound, BrokenTarget):
+        return False
     return True
 
 

@@ -287,7 +287,7 @@ def _line(number: int, call: Asking, history: History, states: Sequence[Possible
     asked, specification = call.action, history.specification
     op, args = called(specification.view, asked.command)
     response = _response(call, states[-1], specification)
-    return Line(number, asked.first, call.client, asked.command, op, args, response, call.answer, False)
+    return Line(number, asked.first, call.client, asked.command, op, args, response, call.answer, False, asked.repeats)
 
 
 def _response(call: Asking, state: Possible, specification: StoreSpecification) -> Response:

@@ -127,8 +127,9 @@ def retold(
 
 def _fault(one: Step, answer: Answer | None, unit: str) -> str:
     """What was made to fail in a step. A process that was to be killed later than the call took was killed after its answer."""
-    late = one.kill > 0 and not isinstance(answer, Unknown)
-    return fault(AFTER if late else one.kill, unit)
+    if isinstance(answer, Unknown):
+        return fault(one.kill, unit, place=answer.place)
+    return fault(AFTER if one.kill > 0 else one.kill, unit)
 
 
 def called(binding: Binding, command: Command) -> tuple[str, tuple[Any, ...] | None]:

@@ -9,7 +9,7 @@ import pytest
 from leasehold.oracle.check import Options, Report, check
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.records import Lease
-from leasehold.store import OPERATIONS, Capabilities, Clock
+from leasehold.store import OPERATIONS, Capabilities, Clock, Contended
 from tests.liars.oddities import OTHERWISE
 from tests.liars.plain import PlainStore
 
@@ -46,3 +46,30 @@ def test_what_no_option_explains_is_found_all_the_same() -> None:
             return granted or Lease(session_id, owner_id, "another", 10**6, 0, 0)
 
     assert {"LEASE-2", "LEASE-3"} & {finding.requirement for finding in report("cancel_queued_work_batch", Sharing).findings}
+
+
+def forgetful_of_refusals(op: str) -> type[PlainStore]:
+    """Now and then a call is done, and then refused as contended."""
+
+    class Unsure(PlainStore):
+        calls = 0
+
+    def call(self: Any, *args: Any) -> Any:
+        value = getattr(PlainStore, op)(self, *args)
+        Unsure.calls += 1
+        if Unsure.calls % 2 == 0:
+            raise Contended("timed out")
+        return value
+
+    setattr(Unsure, op, call)
+    return Unsure
+
+
+@pytest.mark.parametrize(
+    "op", ["commit_runtime_state", "enqueue_queued_work", "cancel_queued_work_batch", "claim_ready_queued_work", "vacuum"]
+)
+def test_what_is_refused_as_contended_and_done_all_the_same_breaks_law_1(op: str) -> None:
+    door = PythonDoor(lambda clock, session_id: forgetful_of_refusals(op)(clock, session_id=session_id), "unsure")
+    with door.alarm():
+        found = check(door, Options(budget=5.0, seed=1, max_findings=1)).findings
+    assert [one.requirement for one in found] == ([] if op == "vacuum" else ["LAW-1"]), "a vacuum may be done once more"

@@ -240,7 +240,7 @@ def test_what_a_kill_leaves_half_done_is_said_with_both_possibilities(checked: C
     finding, story, words = told(checked("half_done"))
     sentence = lead(finding, story, words)
     assert re.match(
-        r"In step 2 \(commit\) the store's process was killed after it had run \d+ lines? of the store's code, and started",
+        r"In step 2 \(commit\) the store's process was killed before line \d+ of \w+\.py \(.+\), and started",
         sentence,
     )
     assert sentence.endswith("shows neither all of that step nor none of it.")
@@ -251,7 +251,7 @@ def test_what_a_kill_leaves_half_done_is_said_with_both_possibilities(checked: C
         blame(finding, story) == "Without what was made to fail in step 2, every answer is right: so it is LAW-10 that is broken."
     )
     assert notes(finding, story) == {2: "killed"}
-    assert words.answer(story.lines[1]).startswith("? no answer; the store's process was killed after it had run")
+    assert words.answer(story.lines[1]).startswith("? no answer; the store's process was killed before line ")
 
 
 def test_what_a_kill_makes_the_store_forget_is_said(checked: Check) -> None:
