@@ -57,6 +57,9 @@ ROUND = 0.03
 AT_ONCE, KILLED, POWER, DRAWN = 0.3, 0.3, 0.05, 0.35
 """Shares of a round for clients at once, for kills, for power losses, where a store takes that, and for runs of one client."""
 
+SOON, SHIFT = 0.3, 0.15
+"""After this share of the budget, clients at once get so much of what runs of one client had: these find what they do sooner."""
+
 
 @frozen(kw_only=True)
 class Options:
@@ -175,11 +178,12 @@ class _Check:
             self._tell("tour")
             self._met(execute(self.door, self.contract, steps, self.coverage))
         while not self._over():
-            self._concurrent(ROUND * AT_ONCE)
+            shift = SHIFT if self._elapsed() > SOON * self.options.budget else 0.0
+            self._concurrent(ROUND * (AT_ONCE + shift))
             self._killed(ROUND * KILLED)
             self._outages(ROUND * POWER)
             self._corpus(1.0)
-            self._random(ROUND * DRAWN)
+            self._random(ROUND * (DRAWN - shift))
 
     # -- parts -----------------------------------------------------------------------------------------------------------
 

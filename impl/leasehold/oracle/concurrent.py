@@ -221,6 +221,7 @@ class Threads:
                 client.go()
                 return
             schedule.begin(client.number)
+            client.schedule = schedule
             try:
                 client.go()
             finally:
@@ -308,6 +309,7 @@ class _Client:
         self.broken: BaseException | None = None
         self.asking = ""
         """The operation that was asked for last."""
+        self.schedule: Schedule | None = None
         self._sent: tuple[int, int, int] | None = None
         self._of = of
         self._handle = number if handle < 0 else handle
@@ -348,6 +350,11 @@ class _Client:
         _, start, began = self._sent or (0, next(_TICK), _now_ms())
         self._sent = number, start, began
 
+    def _asked(self, op: str, args: tuple[Any, ...]) -> Answer:
+        if self.schedule is None:
+            return self._of.door.call(self._handle, op, args)
+        return self.schedule.watched(self.number, lambda: self._of.door.call(self._handle, op, args))
+
     def _call(self, asked: Command) -> None:
         door = self._of.door
         if self._of.over and self._sent is None:
@@ -369,7 +376,7 @@ class _Client:
             if sent and isinstance(door, WireDoor):
                 answer = door.received(sent[0], op)
             else:
-                answer = door.call(self._handle, op, args)
+                answer = self._asked(op, args)
             end, ended = next(_TICK), _now_ms()
             self._of.moved = time.monotonic()
             if not sent:
@@ -500,11 +507,7 @@ def _done_before(call: Asking, name: int) -> Asking:
 
 
 def _is_stale(call: Asking, history: History) -> bool:
-    """A read that would have been right earlier. One that is no load has to be right later on, else what it lacks may be lost."""
-    command, ends = call.action.command, call.end or math.inf
-    later = any(other.action.command == command and other.start > ends for other in history.calls)
-    if not isinstance(command, READS) or not (later or isinstance(command, LoadSession)):
-        return False
+    """A load that would have been right earlier."""
     earlier = [evolve(other, start=0) if other.start == call.start else other for other in history.calls]
     return _explained(earlier, history)
 
@@ -592,22 +595,20 @@ def _rule(refused: Sequence[Next], history: History) -> tuple[str, tuple[str, ..
         return "LAW-12", tuple(rules)  # what lost calls did is not known, so no other call can be blamed
     chosen = rules[0] if len(rules) == 1 else "LAW-12"
     for one in refused:
-        better = _better(one, [call for call in calls if _overlap(call, one.call)], history.specification)
-        if not better and _is_stale(one.call, history):
-            better = "LAW-12"
+        better = _better(one, [call for call in calls if _overlap(call, one.call)], history)
         if better:
             chosen = better
             break
     return chosen, tuple(dict.fromkeys(one for one in (*rules, "LAW-12") if one != chosen))
 
 
-def _better(one: Next, beside: Sequence[Asking], specification: StoreSpecification) -> str:
+def _better(one: Next, beside: Sequence[Asking], history: History) -> str:
     """What the calls beside it say that the answer alone does not; empty: nothing."""
     command, answer = one.call.action.command, one.call.answer
     if isinstance(command, TryClaimLease):
         granted = isinstance(answer, Ok) and answer.value is not None
         if granted and one.mismatch.allowed == "null":
-            return "LEASE-8" if lane_of(specification.state, command.session).fencing == 0 else "LAW-2"
+            return "LEASE-8" if lane_of(history.specification.state, command.session).fencing == 0 else "LAW-2"
         releasing = [call for call in beside if isinstance(call.action.command, CommitState) and call.action.command.release.token]
         return "LAW-11" if releasing and not granted else ""
     if isinstance(command, LoadSession):
@@ -615,6 +616,7 @@ def _better(one: Next, beside: Sequence[Asking], specification: StoreSpecificati
             return "LAW-11"
         if any(isinstance(call.action.command, Tombstone) for call in beside):
             return "GRAPH-6"
+        return "LAW-12" if _is_stale(one.call, history) else ""
     return ""
 
 

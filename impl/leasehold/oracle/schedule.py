@@ -21,9 +21,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
+
+_Value = TypeVar("_Value")
 
 STUCK = 0.001
 """Seconds after which a client that reaches no point is taken to wait for another."""
@@ -101,14 +103,20 @@ class Schedule:
     # -- in a client's thread ------------------------------------------------------------------------------------------
 
     def begin(self, client: int) -> None:
-        """Wait for the first turn; from here on every point of this thread counts."""
+        """Wait for the first turn."""
         self._native[client] = threading.get_native_id()
         self._go[client].wait()
+
+    def watched(self, client: int, call: Callable[[], _Value]) -> _Value:
+        """The value of a call of the store: every point in it counts."""
         sys.settrace(lambda frame, _event, _arg: self._enter(client, frame))
+        try:
+            return call()
+        finally:
+            sys.settrace(None)
 
     def end(self, client: int) -> None:
         """This client is done: the next one goes on."""
-        sys.settrace(None)
         with self._lock:
             self._done.add(client)
             if len(self._done) == len(self._order) - 1:

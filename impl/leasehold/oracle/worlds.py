@@ -144,7 +144,7 @@ def translated(command: Command, source: Binding, target: Binding) -> Command:
             )
             for one in command.completions
         )
-    return evolve(command, **changed)
+    return evolve(command, **changed) if any(getattr(command, name) != value for name, value in changed.items()) else command
 
 
 def _token(fence: Fence, source: Binding, target: Binding) -> int:
