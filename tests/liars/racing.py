@@ -343,7 +343,7 @@ LOADS = (
     racing(
         "collects-what-came-meanwhile",
         "a collection looks what is referred to, and deletes the rest once the lock is taken again, also what came meanwhile",
-        "GRAPH-9 COMMIT-10",
+        "GRAPH-9",
         "            kept = {ref for manifest in roots for ref in _refs(manifest)}\n",
         "            kept = {ref for manifest in roots for ref in _refs(manifest)}\n"
         + gap(12)

@@ -37,7 +37,7 @@ from leasehold.wire.client import WireDoor, wait
 from leasehold_model.attachment import LoadMeta
 from leasehold_model.claim import ClaimReady
 from leasehold_model.commit import CommitState
-from leasehold_model.graph import LoadSession, Tombstone, Vacuum
+from leasehold_model.graph import CollectGarbage, LoadSession, Tombstone, Vacuum
 from leasehold_model.history import Call
 from leasehold_model.ids import FencingToken, LeaseToken, Name, OwnerId
 from leasehold_model.lease import TryClaimLease
@@ -612,6 +612,9 @@ def _better(one: Next, beside: Sequence[Asking], history: History) -> str:
         releasing = [call for call in beside if isinstance(call.action.command, CommitState) and call.action.command.release.token]
         return "LAW-11" if releasing and not granted else ""
     if isinstance(command, LoadSession):
+        collected = any(isinstance(call.action.command, CollectGarbage) for call in history.calls)
+        if collected and (isinstance(answer, Err) or one.mismatch.where.startswith("checkpoint.")):
+            return "GRAPH-9"
         if any(isinstance(call.action.command, CommitState) for call in beside):
             return "LAW-11"
         if any(isinstance(call.action.command, Tombstone) for call in beside):
