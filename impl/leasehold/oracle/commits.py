@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -31,6 +32,9 @@ from leasehold_model.state import NO_FENCE, NO_PART, Checkpoint, Fence, Node, Pa
 if TYPE_CHECKING:
     from leasehold.oracle.walker import Walker
 
+NOWHERE = range(80, 100)
+"""Nodes that are never there: what hangs on them is dangling."""
+
 NO_STAMP = TurnStamp(SessionId(0), TurnId(0), TurnHash(0))
 
 
@@ -57,7 +61,7 @@ def draw(walker: Walker, state: State) -> Command:
         config=walker.body(),
         agent_frames=frames,
         current_frame=frames if frames == EMPTY else Body(1 + take(2)),
-        delta=_delta(walker, state, flaw == 4),
+        delta=drawn_delta(walker, state, flawed=flaw == 4),
         checkpoint=_checkpoint(walker, state, flaw == 5),
         usage=_usage(walker),
         completions=_completions(walker, state, session, flaw in (6, 7, 8)),
@@ -108,11 +112,12 @@ def _stamp(walker: Walker, state: State, session: SessionId) -> TurnStamp:
     if take(12) == 11:
         session = OTHER if session == BOUND else BOUND
     used = [stamp.turn for stamp in state.stamps]
-    fresh = next((turn for turn in range(1, 40) if turn not in used), 1)
+    fresh = next(turn for turn in count(1) if turn not in used)
     return TurnStamp(session, TurnId(1 + take(3)) if take(6) == 5 else TurnId(fresh), TurnHash(1 + take(3)))
 
 
-def _delta(walker: Walker, state: State, flawed: bool) -> Delta:
+def drawn_delta(walker: Walker, state: State, *, flawed: bool) -> Delta:
+    """What happens to the graph."""
     take = walker.take
     shown = [node.node for node in state.nodes if not node.tombstoned]
     kind = (APPEND, APPEND, UNCHANGED, REPLACE_FULL)[take(4)]
@@ -122,11 +127,11 @@ def _delta(walker: Walker, state: State, flawed: bool) -> Delta:
             leaf = shown[take(len(shown))]
         return Delta(UNCHANGED, (), NodeId(90 + take(3)) if flawed else leaf)
     known = {node.node for node in state.nodes} if kind == APPEND else {node.node for node in state.nodes if node.tombstoned}
-    free = [NodeId(number) for number in range(1, 30) if number not in known]
+    free = (NodeId(number) for number in count(1) if number not in known and number not in NOWHERE)
     parents = list(shown) if kind == APPEND else []
     nodes: list[Node] = []
     for _ in range(1 + take(3)):
-        name = free.pop(0)
+        name = next(free)
         parent = parents[-1] if parents and take(3) else (parents[take(len(parents))] if parents and take(3) else NodeId(0))
         nodes.append(Node(name, parent, walker.body(), False))
         parents.append(name)

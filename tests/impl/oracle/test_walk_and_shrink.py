@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from leasehold.oracle import commits
 from leasehold.oracle.answers import Err
 from leasehold.oracle.check import Options, check
 from leasehold.oracle.coverage import Coverage, offered
@@ -14,13 +15,16 @@ from leasehold.oracle.drive import Bytes, advance, seeded, walk
 from leasehold.oracle.findings import investigate
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.relations import related, resolved
-from leasehold.oracle.run import Execution, Failure, Run
+from leasehold.oracle.run import BOUND, Execution, Failure, Run
 from leasehold.oracle.walker import FOCI, Walker
 from leasehold.records import Claim, Fence, Lease, Tier
 from leasehold.store import Capabilities, Clock, Refusal, VirtualClock
 from leasehold.stores.memory import MemoryStore
+from leasehold_model.graph import APPEND
+from leasehold_model.ids import Body, NodeId
 from leasehold_model.laws import SOMETIMES
-from leasehold_model.machine import RECOMMENDED
+from leasehold_model.machine import RECOMMENDED, initial
+from leasehold_model.state import Node
 
 
 def door(factory: Any = MemoryStore) -> PythonDoor:
@@ -38,6 +42,16 @@ def _steps(seed: int) -> Run:
     for _ in range(40):
         assert advance(execution, walker) is None
     return tuple(execution.steps)
+
+
+def test_names_of_nodes_do_not_run_out() -> None:
+    nodes = tuple(Node(NodeId(number), NodeId(number - 1), Body(1), False) for number in range(1, 70))
+    state = evolve(initial(RECOMMENDED, BOUND), nodes=nodes)
+    given: set[int] = set()
+    for seed in range(100):
+        delta = commits.drawn_delta(Walker(seeded(seed), RECOMMENDED, Capabilities()), state, flawed=False)
+        given |= {node.node for node in delta.nodes if delta.kind == APPEND}
+    assert given == {70, 71, 72}
 
 
 def test_everything_that_must_sometimes_happen_happens() -> None:
