@@ -28,6 +28,7 @@ from leasehold.oracle.moment import Mismatch
 from leasehold.oracle.probe import ANN, LOAD, LONG, enqueue
 from leasehold.oracle.python_door import PythonDoor
 from leasehold.oracle.races import ALL, BOB, PENDING, ROWS, Race, ask
+from leasehold.oracle.rejudge import CONTENDED
 from leasehold.oracle.run import BOUND, CONTENTION, OTHER, SLACK, START, Execution, Failure, Indefinite, Run, failure
 from leasehold.oracle.run import Silence as Unasked
 from leasehold.oracle.schedule import Schedule, is_stores
@@ -61,9 +62,6 @@ CLOSED_FOR_GOOD = "after the clients were done the store could not be opened aga
 
 AFTERWARDS = 9_000
 """Names from here on are those of what is done when the clients are done."""
-
-CONTENDED = 9_500
-"""Names from here on are those of what was done though it was refused as contended."""
 
 MOST_DONE = 6
 """How often one such call may have been done."""

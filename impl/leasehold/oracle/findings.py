@@ -216,12 +216,14 @@ def _inert_rule(one: _Past) -> str:
 def _needed(door: Door, contract: Contract, failure: Failure, index: int) -> bool:
     """Without the step it fails no more; and with it, it fails once more, so that was not by chance."""
     without = failure.steps[:index] + failure.steps[index + 1 :]
-    return not _fails(door, contract, without, failure) and _fails(door, contract, failure.steps, failure)
+    rule = failure.mismatch.rule
+    return not _fails(door, contract, without, rule) and _fails(door, contract, failure.steps, rule)
 
 
-def _fails(door: Door, contract: Contract, steps: Run, failure: Failure) -> bool:
+def _fails(door: Door, contract: Contract, steps: Run, rule: str) -> bool:
+    """The run fails, by this rule."""
     again = execute(door, contract, steps)
-    return again is not None and again.mismatch.rule == failure.mismatch.rule
+    return again is not None and again.mismatch.rule == rule
 
 
 def _change_rule(command: Command | Reopen, read: Command | Reopen) -> str:
@@ -312,8 +314,7 @@ def _fails_shifted(door: Door, contract: Contract, steps: Run, rule: str) -> boo
         name = 900_000 + number
         batch = Enqueue(session, SourceKey(0), False, False, MergeKey(0), Millis(0), Body(1), Name(name))
         before += [Step(at, 0, batch), Step(at, 0, CancelBatch(session, BatchId(name)))]
-        again = execute(door, contract, (*before, *steps))
-        if again is not None and again.mismatch.rule == rule:
+        if _fails(door, contract, (*before, *steps), rule):
             return True
     return False
 

@@ -102,7 +102,7 @@ class KillDoor:
                 raise opening
             self.opening, self.opening_marks = opening
         except Gone:
-            pass  # as it was meant
+            self._killed_before()  # as it was meant; no answer tells the line
         except (BrokenTarget, TimeoutError) as lost:
             self._lost = str(lost) or f"it took over {self.patience:g} s (--deadline allows more)"
         self._end()

@@ -23,7 +23,7 @@ EVER = (-(2**62), 2**62)
 """A real clock's span that fits any time."""
 
 CONTENDED = 960_000
-"""The name of what was done though it was refused as contended."""
+"""Names from here on are those of what was done though it was refused as contended."""
 
 MOST = 400
 """Combinations of other options that are tried."""
